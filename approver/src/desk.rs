@@ -46,6 +46,7 @@ mod seats;
 mod secrets;
 mod signatures;
 mod tasks;
+mod turns;
 mod vouching;
 mod weaker;
 
@@ -60,8 +61,9 @@ use admission::Refused;
 use fold::{Fold, Now};
 use handovers::Handovers;
 use hearing::Hearing;
-use late::Spool;
+use late::{Late, Spool};
 use seats::Seats;
+use turns::{Place, Turns};
 
 /// An append that lost its race this often is given up. Each loss is somebody else's success, so a node that works
 /// alone never gets here.
@@ -262,8 +264,8 @@ pub(crate) struct Inner {
     cuts: CutsFile,
     records: Option<Arc<Log>>,
     fold: RwLock<Fold>,
-    /// Appends take turns; who holds it may also read what others appended.
-    turn: tokio::sync::Mutex<()>,
+    /// Appends take turns; who has one may also read what others appended.
+    turns: Turns,
     /// An append was begun whose outcome was not folded.
     behind: AtomicBool,
     seats: Mutex<Seats>,
@@ -321,7 +323,9 @@ impl Desk {
             return Err(DeskFault::OtherDeployment { expected: parts.deployment, found });
         }
         let desk = Self(Arc::new(Inner::new(parts, fold)));
-        desk.0.take_kept_cuts(kept);
+        for kept in desk.0.take_kept_cuts(kept) {
+            desk.0.later(Late::Cut(kept));
+        }
         desk.0.start_tasks();
         Ok(desk)
     }
@@ -535,7 +539,7 @@ impl Inner {
             cuts: parts.cuts,
             records: parts.records,
             fold: RwLock::new(fold),
-            turn: tokio::sync::Mutex::new(()),
+            turns: Turns::default(),
             behind: AtomicBool::new(false),
             seats: Mutex::default(),
             spool: Mutex::default(),
@@ -573,24 +577,30 @@ impl Inner {
             signatures::check(&command, fold)?;
             Ok((fold.state.decide(&command, now.wall)?, ()))
         };
-        self.transact(decide).await.map(|(events, ())| events)
+        let place = match command {
+            Command::Cut { .. } | Command::Freeze { .. } | Command::Disconnect { .. } => Place::Next,
+            _ => Place::InLine,
+        };
+        self.transact(place, decide).await.map(|(events, ())| events)
     }
 
     /// Decide, append, apply; again from the start where somebody else was faster.
     async fn transact<T>(
         &self,
+        place: Place,
         decide: impl FnMut(&Fold, Now) -> Result<(Vec<Event>, T), Rejected>,
     ) -> Result<(Vec<Event>, T), Rejected> {
         let decision = Span::within(Work::Decision);
-        decision.around(self.transact_in_turn(decide)).await
+        decision.around(self.transact_in_turn(place, decide)).await
     }
 
     async fn transact_in_turn<T>(
         &self,
+        place: Place,
         mut decide: impl FnMut(&Fold, Now) -> Result<(Vec<Event>, T), Rejected>,
     ) -> Result<(Vec<Event>, T), Rejected> {
         let asked = self.clock.boot();
-        let _turn = self.turn.lock().await;
+        let _turn = self.turns.take(place).await;
         self.check_not_down_since(asked)?;
         for _ in 0..TRIES {
             if self.behind.load(Ordering::Acquire) {
@@ -662,6 +672,20 @@ impl Inner {
         self.behind.store(false, Ordering::Release);
         self.has_answered();
         self.has_changed();
+    }
+
+    /// Acts on what others appended as far as it is here, before the journal is asked how far it goes: no cut waits for its answer.
+    /// To be called with the turn held.
+    async fn take_what_came(&self) -> Result<(), Fault> {
+        let size = self.fold().state.size;
+        let entries = self.journal.read_next(size).await.map_err(|error| self.cannot_read(error))?;
+        if !entries.is_empty() {
+            let now = Now { wall: self.clock.wall(), boot: self.clock.boot() };
+            self.fold.write().unwrap_or_else(PoisonError::into_inner).take_some(&entries, now);
+            self.do_as_others_said(&entries);
+            self.has_changed();
+        }
+        Ok(())
     }
 
     /// Reads what others appended. To be called with the turn held.

@@ -3,6 +3,7 @@
 //! `journal::postgres` and `directory::postgres`. Every question to it has an end in time, and an answer that did not
 //! come means nothing: whoever asked reads again.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::Severity;
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Socket};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Client, Connection, Error, NoTls, Row, Socket, Statement};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
@@ -264,7 +266,7 @@ pub struct Database(Arc<Inner>);
 
 struct Inner {
     at: DatabaseAt,
-    idle: Mutex<Vec<Client>>,
+    idle: Mutex<Vec<Connected>>,
     places: Semaphore,
     /// Somebody said that the journal went on.
     told: Arc<Notify>,
@@ -317,12 +319,9 @@ impl Database {
 
     /// A connection on which this program is told when the journal goes on; it is told, and has this node's name to itself,
     /// as long as it lives. What it writes waits for no standby: no decision may go over it.
-    pub(crate) async fn listen(&self, node: &NodeId) -> Result<Client, DatabaseFault> {
+    pub(crate) async fn listen(&self, node: &NodeId) -> Result<Connected, DatabaseFault> {
         let client = self.connect().await?;
-        // By then the server has let go of a machine that died.
-        let noticed = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
-                       SET synchronous_commit = local";
-        self.within(client.batch_execute(noticed)).await?;
+        self.within(client.batch_execute("SET synchronous_commit = local")).await?;
         let began = tokio::time::Instant::now();
         while !self.has_name(&client, node).await? {
             if began.elapsed() > NAME_MAX {
@@ -334,7 +333,7 @@ impl Database {
         Ok(client)
     }
 
-    async fn has_name(&self, client: &Client, node: &NodeId) -> Result<bool, DatabaseFault> {
+    async fn has_name(&self, client: &Connected, node: &NodeId) -> Result<bool, DatabaseFault> {
         let lock = name_lock(node);
         Ok(self.within(client.query_one("SELECT pg_try_advisory_lock($1)", &[&lock])).await?.get(0))
     }
@@ -369,17 +368,14 @@ impl Database {
     }
 
     /// An answer, if it comes in time.
-    pub(crate) async fn within<T>(
-        &self,
-        asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, DatabaseFault> {
+    pub(crate) async fn within<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, DatabaseFault> {
         match tokio::time::timeout(ANSWER_MAX, asked).await {
             Ok(answered) => answered.map_err(|error| self.fault(&error)),
             Err(_) => Err(DatabaseFault::Silent(self.name())),
         }
     }
 
-    fn fault(&self, error: &tokio_postgres::Error) -> DatabaseFault {
+    fn fault(&self, error: &Error) -> DatabaseFault {
         let (server, cause) = (self.name(), in_words(error));
         match error.as_db_error() {
             Some(_) => DatabaseFault::Refused { server, cause },
@@ -387,7 +383,7 @@ impl Database {
         }
     }
 
-    async fn connect(&self) -> Result<Client, DatabaseFault> {
+    async fn connect(&self) -> Result<Connected, DatabaseFault> {
         let hosts = self.0.at.server.one_by_one();
         let first = self.0.answers.load(Ordering::Relaxed);
         let mut said = None;
@@ -406,11 +402,12 @@ impl Database {
     }
 
     /// To one host, in a time of its own.
-    async fn connect_to(&self, host: tokio_postgres::Config) -> Result<Client, DatabaseFault> {
+    async fn connect_to(&self, host: tokio_postgres::Config) -> Result<Connected, DatabaseFault> {
         let connecting = tokio::time::timeout(CONNECT_MAX, self.begin(host));
         let client = connecting.await.map_err(|_| DatabaseFault::Silent(self.name()))??;
-        self.look_at(&client).await?;
-        Ok(client)
+        let connected = Connected { client, ready: Mutex::default() };
+        self.look_at(&connected).await?;
+        Ok(connected)
     }
 
     async fn begin(&self, mut config: tokio_postgres::Config) -> Result<Client, DatabaseFault> {
@@ -453,11 +450,12 @@ impl Database {
         });
     }
 
-    /// Bounds what the server itself does for us, sees to it that who comes second is told so, and looks whether it is to be
-    /// relied on: with every connection, since another server may stand behind the name by now.
-    async fn look_at(&self, client: &Client) -> Result<(), DatabaseFault> {
+    /// Bounds what the server itself does for us, has it let go of a machine that died within half a minute, sees to it that who comes
+    /// second is told so, and looks whether it is to be relied on: with every connection, since another server may stand behind the name by now.
+    async fn look_at(&self, client: &Connected) -> Result<(), DatabaseFault> {
         let bounds = format!(
-            "SET default_transaction_isolation = 'read committed'; SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}; SET lock_timeout = {millis}",
+            "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
+             SET default_transaction_isolation = 'read committed'; SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}; SET lock_timeout = {millis}",
             millis = ANSWER_MAX.as_millis()
         );
         self.within(client.batch_execute(&bounds)).await?;
@@ -520,9 +518,65 @@ impl fmt::Debug for Database {
     }
 }
 
+/// A connection, and what the server keeps ready for it.
+pub(crate) struct Connected {
+    client: Client,
+    ready: Mutex<HashMap<&'static str, Statement>>,
+}
+
+impl Connected {
+    /// A statement that the server keeps ready from the first time on: to have it made ready each time would cost a way there and
+    /// back, and the server its reading.
+    pub(crate) async fn ready(&self, sql: &'static str) -> Result<Statement, Error> {
+        if let Some(statement) = lock(&self.ready).get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        lock(&self.ready).insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    /// All rows of the answer.
+    pub(crate) async fn query(&self, sql: &'static str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
+        self.client.query(&self.ready(sql).await?, values).await
+    }
+
+    /// The one row, or none; an error where there are more.
+    pub(crate) async fn query_opt(
+        &self,
+        sql: &'static str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, Error> {
+        self.client.query_opt(&self.ready(sql).await?, values).await
+    }
+
+    /// The one row; an error where there is none, or more.
+    pub(crate) async fn query_one(&self, sql: &'static str, values: &[&(dyn ToSql + Sync)]) -> Result<Row, Error> {
+        self.client.query_one(&self.ready(sql).await?, values).await
+    }
+
+    /// How many rows it was about.
+    pub(crate) async fn execute(&self, sql: &'static str, values: &[&(dyn ToSql + Sync)]) -> Result<u64, Error> {
+        self.client.execute(&self.ready(sql).await?, values).await
+    }
+}
+
+impl std::ops::Deref for Connected {
+    type Target = Client;
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl std::ops::DerefMut for Connected {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
 /// A connection that somebody has for themselves.
 pub(crate) struct Held<'a> {
-    client: Client,
+    client: Connected,
     database: &'a Database,
     _place: SemaphorePermit<'a>,
 }
@@ -537,14 +591,14 @@ impl Held<'_> {
 }
 
 impl std::ops::Deref for Held<'_> {
-    type Target = Client;
-    fn deref(&self) -> &Client {
+    type Target = Connected;
+    fn deref(&self) -> &Connected {
         &self.client
     }
 }
 
 impl std::ops::DerefMut for Held<'_> {
-    fn deref_mut(&mut self) -> &mut Client {
+    fn deref_mut(&mut self) -> &mut Connected {
         &mut self.client
     }
 }
@@ -610,7 +664,7 @@ fn password(path: &Path) -> Result<Zeroizing<Vec<u8>>, DatabaseFault> {
 }
 
 /// What went wrong, with what the server said, which names no values.
-fn in_words(error: &tokio_postgres::Error) -> String {
+fn in_words(error: &Error) -> String {
     if let Some(said) = error.as_db_error() {
         return format!("{} ({})", said.message(), said.code().code());
     }

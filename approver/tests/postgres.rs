@@ -12,7 +12,7 @@ use approver::journal::postgres::{CopyFault, PostgresJournal};
 use approver::journal::{AppendError, Head, Journal};
 use approver::mint;
 use approver::postgres::{Database, DatabaseAt, DatabaseFault, Standby};
-use approver::testing::postgres::{PostgresServer, address, belongs_to_it, database};
+use approver::testing::postgres::{PostgresServer, address, certificate, database, encrypted};
 use approver::testing::{PLANT, Props, Scratch, Stage, node, refusal};
 use jiff::{SignedDuration, Timestamp};
 use policies::actions::Action;
@@ -143,17 +143,16 @@ impl Drop for Between {
     }
 }
 
-/// An append is asked for in two turns: what it is, and then with which values.
+/// An append is known by what it appends.
 async fn pass(mut node: UnixStream, server: PathBuf, does: Arc<AtomicU8>) {
     let mut server = UnixStream::connect(server).await.unwrap();
     let (mut asked, mut told) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    let mut turns = 0;
+    let mut is_append = false;
     loop {
         tokio::select! {
             read = node.read(&mut asked) => {
                 let (Ok(count @ 1..), what) = (read, does.load(Ordering::SeqCst)) else { return };
-                let is_append = asked[..count].windows(13).any(|part| part == b"WITH moved AS");
-                turns = if is_append { 1 } else if turns > 0 { turns + 1 } else { 0 };
+                is_append = asked[..count].windows(8).any(|part| part == b"\"event\":");
                 if what == REFUSES {
                     return;
                 }
@@ -164,7 +163,7 @@ async fn pass(mut node: UnixStream, server: PathBuf, does: Arc<AtomicU8>) {
             }
             read = server.read(&mut told) => {
                 let (Ok(count @ 1..), what) = (read, does.load(Ordering::SeqCst)) else { return };
-                if turns == 2 && what == CUTS_AFTER {
+                if is_append && what == CUTS_AFTER {
                     return does.store(PASSES, Ordering::SeqCst);
                 }
                 if node.write_all(&told[..count]).await.is_err() {
@@ -657,29 +656,15 @@ async fn a_synchronous_standby_is_demanded_unless_it_was_said_that_there_is_none
     Database::new(at(Standby::None)).set_up().await.unwrap();
 }
 
-/// A certificate for `localhost` that vouches for itself, and its key.
-fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
-    let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
-    let mut openssl = std::process::Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
-    openssl.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
-    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"]).arg(&certificate).arg("-keyout").arg(&key);
-    let made = openssl.output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    (certificate, key)
-}
-
 #[tokio::test]
 async fn towards_a_server_elsewhere_nothing_goes_in_the_clear_or_to_whom_no_ca_vouches_for() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let others = Scratch::new();
-    let (stranger, _) = certificate(others.path());
+    let (stranger, _) = certificate(others.path(), "DNS:localhost");
     let server = PostgresServer::start_as(port, |folder| {
-        let (certificate, key) = certificate(folder);
-        belongs_to_it(&key);
-        let settings = ["listen_addresses=127.0.0.1".to_owned(), "ssl=on".to_owned()];
-        let files = [("ssl_cert_file", &certificate), ("ssl_key_file", &key)];
-        settings.into_iter().chain(files.map(|(name, path)| format!("{name}={}", path.display()))).collect()
+        let mut settings = encrypted(folder, "DNS:localhost");
+        settings.push("listen_addresses=127.0.0.1".to_owned());
+        settings
     });
     let Some(server) = server else { return };
     let name = server.empty();

@@ -16,6 +16,7 @@ use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
 use super::fold::{Fold, Now};
 use super::seats::{self, Seat};
+use super::turns::Place;
 use super::{Desk, Fault, Inner, Rejected};
 use crate::clock::Boot;
 use crate::lease::{Ask, Destination, Lease, Terms};
@@ -120,7 +121,8 @@ impl Inner {
             return Err(Fault::Stopping.into());
         }
         let seat = Seat::take(self, ask.session, proved.technician, ask.target.clone()).ok_or(Refusal::Exists)?;
-        let (events, terms) = self.transact(|fold, now| self.decide_admission(fold, now, proved, &ask)).await?;
+        let (events, terms) =
+            self.transact(Place::InLine, |fold, now| self.decide_admission(fold, now, proved, &ask)).await?;
         debug_assert_eq!(events.len(), 1, "an admission is one fact");
         let terms = Terms { journal: self.fold().head.size, ..terms };
         self.take_place(&terms);

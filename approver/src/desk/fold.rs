@@ -149,6 +149,24 @@ impl Fold {
 
     /// Entries read from the journal, and its head after reading. Whether that is all there is.
     pub(super) fn take_others(&mut self, entries: &[Entry], head: Head, now: Now) -> bool {
+        self.take(entries, head.size, now);
+        let is_all = head.size == self.state.size;
+        if is_all {
+            self.head = head;
+            self.remember_root();
+        }
+        is_all
+    }
+
+    /// Entries read from the journal, which may have more.
+    pub(super) fn take_some(&mut self, entries: &[Entry], now: Now) {
+        if let Some(last) = entries.last() {
+            self.take(entries, last.index + 1, now);
+        }
+    }
+
+    /// Of a journal of this size at least.
+    fn take(&mut self, entries: &[Entry], size: u64, now: Now) {
         let folded = self.state.size;
         for entry in entries.iter().filter(|entry| entry.index >= folded) {
             self.apply(&entry.event, entry.at, now);
@@ -158,7 +176,7 @@ impl Fold {
             }
             self.tree.push(entry.leaf);
             // Most roots of a long journal are too old to be named.
-            if head.size.saturating_sub(entry.index) <= ROOTS_KEPT as u64 {
+            if size.saturating_sub(entry.index) <= ROOTS_KEPT as u64 {
                 self.head = self.head_at(entry.leaf);
                 self.remember_root();
             }
@@ -166,12 +184,6 @@ impl Fold {
         if let Some(last) = entries.last().filter(|last| self.tree.size() == last.index + 1) {
             self.head = self.head_at(last.leaf);
         }
-        let is_all = head.size == self.state.size;
-        if is_all {
-            self.head = head;
-            self.remember_root();
-        }
-        is_all
     }
 
     fn head_at(&self, last: [u8; 32]) -> Head {

@@ -15,6 +15,7 @@ use policies::vocabulary::Vocabulary;
 
 use super::fold::{Fold, Now};
 use super::hearing::{SILENT, silence_max};
+use super::turns::Place;
 use super::{Desk, Inner, Rejected, lock};
 
 impl Desk {
@@ -37,7 +38,7 @@ impl Inner {
             nodes.iter().try_for_each(|node| self.check_silent(&fold.state, node, now))?;
             Ok((events, ()))
         };
-        self.transact(decide).await.map(|(events, ())| events)
+        self.transact(Place::InLine, decide).await.map(|(events, ())| events)
     }
 
     /// Whether nothing was heard of a node for as long as it takes until all that it carries is presumed ended.
@@ -78,7 +79,7 @@ impl Inner {
             let events = again(&fold.state).map(|command| fold.state.decide(&command, now.wall)).transpose()?;
             Ok((events.unwrap_or_default(), ()))
         };
-        match self.transact(decide).await {
+        match self.transact(Place::InLine, decide).await {
             Ok(_) => tracing::warn!("this node was taken for gone for good, and is there again"),
             Err(rejected) => tracing::debug!(%rejected, "that this node is there again waits for the journal"),
         }

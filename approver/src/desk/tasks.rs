@@ -9,6 +9,7 @@ use policies::events::Ending;
 use policies::ids::SessionId;
 
 use super::hearing::silence_max;
+use super::turns::Place;
 use super::{Inner, Rejected, lock};
 
 /// How often the journal is asked whether it is there. Well under the shortest staleness a rule may sensibly have.
@@ -22,9 +23,10 @@ const CUTS_EVERY: Duration = Duration::from_millis(250);
 
 impl Inner {
     pub(super) fn start_tasks(self: &Arc<Self>) {
-        let [follower, timekeeper, bookkeeper, lookout, voucher, speaker] = [(); 6].map(|()| self.clone());
+        let [follower, timekeeper, clerk, bookkeeper, lookout, voucher, speaker] = [(); 7].map(|()| self.clone());
         self.run(async move { follower.follow().await });
         self.run(async move { timekeeper.keep_time().await });
+        self.run(async move { clerk.journal_what_is_late().await });
         self.run(async move { bookkeeper.keep_books().await });
         self.run(async move { lookout.look_for_cuts().await });
         self.run(async move { voucher.vouch().await });
@@ -52,7 +54,8 @@ impl Inner {
                 continue;
             }
             let looked = tokio::time::timeout(ANSWER_WAIT, async {
-                let _turn = self.turn.lock().await;
+                let _turn = self.turns.take(Place::Next).await;
+                self.take_what_came().await?;
                 self.catch_up().await
             });
             match looked.await {
@@ -79,20 +82,30 @@ impl Inner {
         }
     }
 
-    /// Journals what is late, lapsed, to be removed or presumed.
-    async fn keep_books(&self) {
+    /// Journals what is late: at once, whatever else is to be journaled, for a cut may be among it.
+    async fn journal_what_is_late(&self) {
         if self.is_up.subscribe().wait_for(|is_up| *is_up).await.is_err() {
             return;
         }
         loop {
             self.flush_late().await;
-            self.sweep().await;
-            self.come_back().await;
-            self.presume_ended().await;
             tokio::select! {
                 () = self.clock.sleep(CLERK_EVERY) => {}
                 () = self.late_came.notified() => {}
             }
+        }
+    }
+
+    /// Journals what is lapsed, to be removed or presumed.
+    async fn keep_books(&self) {
+        if self.is_up.subscribe().wait_for(|is_up| *is_up).await.is_err() {
+            return;
+        }
+        loop {
+            self.sweep().await;
+            self.come_back().await;
+            self.presume_ended().await;
+            self.clock.sleep(CLERK_EVERY).await;
         }
     }
 
@@ -160,7 +173,7 @@ impl Inner {
     }
 
     /// Takes up cuts that another program on this machine wrote down, and those of this one that the disk took late.
-    async fn look_for_cuts(&self) {
+    async fn look_for_cuts(self: &Arc<Self>) {
         let mut seen = None;
         loop {
             let file = self.cuts.clone();
@@ -170,7 +183,10 @@ impl Inner {
             });
             match looked.await.map_err(std::io::Error::other).and_then(|looked| looked) {
                 Ok((stamp, kept)) => {
-                    self.take_kept_cuts(kept);
+                    for kept in self.take_kept_cuts(kept) {
+                        let inner = self.clone();
+                        self.run(async move { inner.journal_kept_cut(kept).await });
+                    }
                     seen = stamp;
                 }
                 Err(error) => tracing::error!(%error, "the file of cuts cannot be read"),

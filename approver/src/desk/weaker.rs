@@ -9,6 +9,7 @@ use policies::plant::Weaker;
 use policies::refusals::Refusal;
 use policies::requests::VerdictStatement;
 
+use super::turns::Place;
 use super::{Desk, Rejected};
 
 /// By what an operator answers without a signature. One answer uses it up.
@@ -68,7 +69,7 @@ impl Desk {
                 }
                 Ok((fold.state.decide(&command, now.wall)?, ()))
             };
-            inner.transact(decide).await.map(|(events, ())| events)
+            inner.transact(Place::InLine, decide).await.map(|(events, ())| events)
         });
         voted.await?
     }

@@ -2,7 +2,7 @@
 //! database until its commit, so of two who expect the same one finds it changed.
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join, try_join_all};
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::{Change, Directory, DirectoryFault, Dumped, Key, Listed, Table, check_lengths};
@@ -27,25 +27,27 @@ impl PostgresDirectory {
         check_lengths(changes)?;
         let database = &self.database;
         let mut held = database.client().await?;
+        let ready = [held.ready(ALONE), held.ready(GET), held.ready(SET), held.ready(DELETE)];
+        let [alone, get, set, delete] =
+            database.within(try_join_all(ready)).await?.try_into().expect("as many as were asked for");
         let transaction = database.within(held.transaction()).await?;
-        database.within(transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SWAPPING])).await?;
-        for change in changes {
-            let key = change.key.encode();
-            let row = database.within(transaction.query_opt(GET, &[&key])).await?;
-            let value: Option<Vec<u8>> = row.map(|row| row.get(0));
-            if !change.expected.is_met(value.as_deref()) {
-                database.within(transaction.rollback()).await?;
-                held.done();
-                return Ok(false);
-            }
+        // What is asked at once is done in its order: nothing is read before nobody else swaps.
+        let alone = async { transaction.execute(&alone, &[&SWAPPING]).await };
+        let values = try_join_all(changes.iter().map(async |change| {
+            let row = transaction.query_opt(&get, &[&change.key.encode()]).await?;
+            Ok(row.map(|row| row.get::<_, Vec<u8>>(0)))
+        }));
+        let (_, values) = database.within(try_join(alone, values)).await?;
+        if !changes.iter().zip(&values).all(|(change, value)| change.expected.is_met(value.as_deref())) {
+            database.within(transaction.rollback()).await?;
+            held.done();
+            return Ok(false);
         }
-        for change in changes {
-            let key = change.key.encode();
-            match &change.value {
-                Some(value) => database.within(transaction.execute(SET, &[&key, value])).await?,
-                None => database.within(transaction.execute(DELETE, &[&key])).await?,
-            };
-        }
+        let changing = changes.iter().map(async |change| match (&change.key.encode(), &change.value) {
+            (key, Some(value)) => transaction.execute(&set, &[key, value]).await,
+            (key, None) => transaction.execute(&delete, &[key]).await,
+        });
+        database.within(try_join_all(changing)).await?;
         database.within(transaction.commit()).await?;
         held.done();
         Ok(true)
@@ -55,11 +57,12 @@ impl PostgresDirectory {
     async fn rows(&self, prefix: &[u8]) -> Result<Vec<Row>, DirectoryFault> {
         let database = &self.database;
         let mut held = database.client().await?;
+        let list = database.within(held.ready(LIST)).await?;
         let reading = held.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let transaction = database.within(reading.start()).await?;
         let (mut rows, mut behind): (Vec<Row>, Vec<u8>) = (Vec::new(), Vec::new());
         loop {
-            let page = database.within(transaction.query(LIST, &[&prefix, &behind, &ROWS_AT_ONCE])).await?;
+            let page = database.within(transaction.query(&list, &[&prefix, &behind, &ROWS_AT_ONCE])).await?;
             let Some(last) = page.last() else { break };
             behind = last.get(0);
             rows.extend(page);
@@ -70,6 +73,7 @@ impl PostgresDirectory {
     }
 }
 
+const ALONE: &str = "SELECT pg_advisory_xact_lock($1)";
 const GET: &str = "SELECT value FROM holdpoint.directory WHERE key = $1";
 const SET: &str =
     "INSERT INTO holdpoint.directory (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2";

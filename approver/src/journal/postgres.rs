@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join};
 use jiff::Timestamp;
 use policies::events::Event;
 use policies::ids::{NodeId, RestoreId};
@@ -20,13 +20,13 @@ use recordings::fault::{AppendFault, StoreFault};
 use recordings::leaf::{self, ENTRY_BYTES_MAX, ENTRY_OVERHEAD_BYTES};
 use recordings::log::{End, Log, Timed};
 use recordings::tree::Tree;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::files::FilesJournal;
 use super::{AppendError, Entry, Head, Journal, ReadError, Word};
-use crate::postgres::{Database, DatabaseFault};
+use crate::postgres::{Connected, Database, DatabaseFault};
 
 /// How long what others append may go unnoticed where a notification is lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -50,6 +50,14 @@ WITH moved AS (
     SELECT fresh.* FROM unnest($7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[]) AS fresh, moved RETURNING 1
 )
 SELECT pg_notify('holdpoint_journal', '') FROM moved";
+
+/// Puts entries where there are none.
+const PUT: &str = "\
+INSERT INTO holdpoint.entries (index, at_nanoseconds, bytes, leaf)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[])";
+
+const HEAD: &str = "SELECT size, last, edge FROM holdpoint.head";
+const SETTLED_HEAD: &str = "SELECT size, last, edge FROM holdpoint.head FOR SHARE";
 
 /// Why the journal in a database and this node's copy of it do not go together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,7 +129,7 @@ struct Shared {
     database: Database,
     node: NodeId,
     /// The connection that listens and speaks, for which no decision waits; none while the database is away.
-    speaking: Mutex<Option<Arc<Client>>>,
+    speaking: Mutex<Option<Arc<Connected>>>,
     copy: FilesJournal,
     /// Who holds it may bring the copy further.
     copying: tokio::sync::Mutex<()>,
@@ -203,7 +211,7 @@ impl Shared {
     }
 
     /// Has this node's name to itself, and a row for it: a database that was founded again knows its founder alone.
-    async fn listen(&self) -> Result<Arc<Client>, DatabaseFault> {
+    async fn listen(&self) -> Result<Arc<Connected>, DatabaseFault> {
         let listening = Arc::new(self.database.listen(&self.node).await?);
         let known = "INSERT INTO holdpoint.nodes (node) VALUES ($1) ON CONFLICT DO NOTHING";
         self.database.within(listening.execute(known, &[&self.node.as_str()])).await?;
@@ -212,7 +220,7 @@ impl Shared {
     }
 
     /// Copies what others appended, when it is told or once in a while.
-    async fn follow(&self, listening: Arc<Client>) {
+    async fn follow(&self, listening: Arc<Connected>) {
         let (mut listening, mut said) = (Ok(listening), None);
         loop {
             let followed = match &listening {
@@ -232,7 +240,7 @@ impl Shared {
         }
     }
 
-    async fn follow_with(&self, listening: &Client) -> Result<(), CopyFault> {
+    async fn follow_with(&self, listening: &Connected) -> Result<(), CopyFault> {
         while !listening.is_closed() {
             self.catch_up().await?;
             tokio::select! {
@@ -274,11 +282,10 @@ impl Shared {
     /// An append whose answer did not come, and which the server is at, holds the row until its standby has it, so the row is
     /// waited for; and to lock it is itself a commit that waits for the standby. One that is still on its way is not waited
     /// for: should it arrive, it moves the head, and whoever decided on the old one is told so.
-    async fn head_row(&self, client: &Client) -> Result<HeadRow, CopyFault> {
+    async fn head_row(&self, client: &Connected) -> Result<HeadRow, CopyFault> {
         let is_unclear = self.unclear.load(Ordering::Acquire);
-        let wait = if is_unclear { " FOR SHARE" } else { "" };
-        let asked = format!("SELECT size, last, edge FROM holdpoint.head{wait}");
-        let row = self.database.within(client.query_opt(&asked, &[])).await?;
+        let asked = if is_unclear { SETTLED_HEAD } else { HEAD };
+        let row = self.database.within(client.query_opt(asked, &[])).await?;
         let row = row.ok_or_else(|| CopyFault::Empty(self.database.name()))?;
         if is_unclear {
             self.unclear.store(false, Ordering::Release);
@@ -288,7 +295,7 @@ impl Shared {
 
     /// The next of so many entries behind this end of the copy, each of which must hash to what the database says. Those that
     /// came since it was asked how many there are wait for the next time.
-    async fn copy_page(&self, client: &Client, mut end: End, size: u64) -> Result<(), CopyFault> {
+    async fn copy_page(&self, client: &Connected, mut end: End, size: u64) -> Result<(), CopyFault> {
         let (head, from) = (end.head(), end.tree.size());
         let asked = "SELECT index, at_nanoseconds, bytes, leaf FROM holdpoint.entries \
                      WHERE index >= $1 AND index < $2 ORDER BY index LIMIT $3";
@@ -326,7 +333,7 @@ impl Shared {
     }
 
     /// Where the two part, when the database has fewer entries or others. `has` and `copy` are how many each has at least.
-    async fn parted(&self, client: &Client, has: u64, copy: u64) -> CopyFault {
+    async fn parted(&self, client: &Connected, has: u64, copy: u64) -> CopyFault {
         let database = self.database.name();
         match self.first_other(client, has.min(copy)).await {
             Ok(Some(index)) => CopyFault::Parted { database, index },
@@ -337,7 +344,7 @@ impl Shared {
     }
 
     /// The first of so many entries that is another there than here: each hash covers those before it.
-    async fn first_other(&self, client: &Client, among: u64) -> Result<Option<u64>, CopyFault> {
+    async fn first_other(&self, client: &Connected, among: u64) -> Result<Option<u64>, CopyFault> {
         let (mut low, mut high) = (0, among);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -362,9 +369,11 @@ impl Shared {
         }
         let speaking = self.speaking.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let speaking = speaking.ok_or_else(|| DatabaseFault::Silent(self.database.name()))?;
-        let say = "UPDATE holdpoint.nodes SET said = said + 1 WHERE node = $1";
-        self.database.within(speaking.execute(say, &[&self.node.as_str()])).await?;
-        let rows = self.database.within(speaking.query("SELECT node, said FROM holdpoint.nodes", &[])).await?;
+        let (say, node) = ("UPDATE holdpoint.nodes SET said = said + 1 WHERE node = $1", self.node.as_str());
+        let values: [&(dyn ToSql + Sync); 1] = [&node];
+        let (said, heard) =
+            (speaking.execute(say, &values), speaking.query("SELECT node, said FROM holdpoint.nodes", &[]));
+        let (_, rows) = self.database.within(try_join(said, heard)).await?;
         let words = rows.iter().map(|row| {
             let (node, said): (String, i64) = (row.get(0), row.get(1));
             Some(Word { node: node.parse().ok()?, said: u64::try_from(said).ok()? })
@@ -540,6 +549,8 @@ impl Database {
     ) -> Result<Head, CopyFault> {
         let damaged = || CopyFault::Damaged(self.name());
         let mut held = self.client().await?;
+        let put = self.within(held.ready(PUT)).await?;
+        let put_name = self.within(held.ready("INSERT INTO holdpoint.directory (key, value) VALUES ($1, $2)")).await?;
         let transaction = self.within(held.transaction()).await?;
         let mut end = End { last: [0; 32], at: Timestamp::UNIX_EPOCH, tree: Tree::default() };
         loop {
@@ -562,9 +573,7 @@ impl Database {
                     bytes.push(entry.bytes.as_slice());
                     leaves.push(entry.hash.as_slice());
                 }
-                let put = "INSERT INTO holdpoint.entries (index, at_nanoseconds, bytes, leaf) \
-                           SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[])";
-                self.within(transaction.execute(put, &[&indices, &times, &bytes, &leaves])).await?;
+                self.within(transaction.execute(&put, &[&indices, &times, &bytes, &leaves])).await?;
             }
         }
         let (size, at) = (end.tree.size(), end.at.as_nanosecond());
@@ -574,8 +583,7 @@ impl Database {
         self.within(transaction.execute(head, &[&origin, &size, &last, &at, &edge])).await?;
         self.within(transaction.execute("INSERT INTO holdpoint.nodes (node) VALUES ($1)", &[&node.as_str()])).await?;
         for (key, value) in directory {
-            let put = "INSERT INTO holdpoint.directory (key, value) VALUES ($1, $2)";
-            self.within(transaction.execute(put, &[key, value])).await?;
+            self.within(transaction.execute(&put_name, &[key, value])).await?;
         }
         self.within(transaction.commit()).await?;
         held.done();

@@ -1,5 +1,7 @@
-//! A PostgreSQL server of a test's own, with a folder of its own, on a Unix socket alone. It ends with the value.
+//! A PostgreSQL server of a test's own, with a folder of its own, on a Unix socket, and elsewhere where it is said. It ends with the value.
 
+use std::ffi::OsStr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -45,6 +47,29 @@ impl PostgresServer {
 
     /// The same with settings of its own, told of the folder that it has.
     pub fn start_as(port: u16, settings: impl FnOnce(&Path) -> Vec<String>) -> Option<Self> {
+        Self::start_on(&[], port, settings)
+    }
+
+    /// One in a network namespace of this name, which these addresses there reach by TLS alone, with the certificate `server.pem` in
+    /// its folder.
+    pub fn start_in(namespace: &str, addresses: &[IpAddr]) -> Option<Self> {
+        let addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+        let names: Vec<_> = addresses.iter().map(|address| format!("IP:{address}")).collect();
+        Self::start_on(&["ip", "netns", "exec", namespace], 5432, |folder| {
+            let access = folder.join("access");
+            let hosts = addresses.iter().map(|address| format!("hostssl all all {address}/30 trust\n"));
+            std::fs::write(&access, hosts.fold("local all all trust\n".to_owned(), |all, one| all + &one))
+                .expect("a file");
+            let mut settings = encrypted(folder, &names.join(","));
+            settings.extend([
+                format!("hba_file={}", access.display()),
+                format!("listen_addresses={}", addresses.join(",")),
+            ]);
+            settings
+        })
+    }
+
+    fn start_on(before: &[&str], port: u16, settings: impl FnOnce(&Path) -> Vec<String>) -> Option<Self> {
         let Some(programs) = programs() else {
             println!("SKIPPED: PostgreSQL (Debian: postgresql) is not installed");
             return None;
@@ -52,8 +77,10 @@ impl PostgresServer {
         let folder = Scratch::new();
         belongs_to_it(folder.path());
         let data = folder.path().join("data");
-        done(as_its_user(programs.join("initdb")).args(["-A", "trust", "-U", SUPERUSER, "--no-sync", "-D"]).arg(&data));
-        let server = Self::run(&programs, folder, port, settings);
+        done(
+            as_its_user(&programs.join("initdb")).args(["-A", "trust", "-U", SUPERUSER, "--no-sync", "-D"]).arg(&data),
+        );
+        let server = Self::run(&programs, before, folder, port, settings);
         server.sql("postgres", &format!("CREATE ROLE {USER} LOGIN"));
         Some(server)
     }
@@ -62,11 +89,11 @@ impl PostgresServer {
     pub fn standby(&self) -> Self {
         let (programs, folder) = (programs().expect("this one runs"), Scratch::new());
         belongs_to_it(folder.path());
-        let mut copy = as_its_user(programs.join("pg_basebackup"));
+        let mut copy = as_its_user(&programs.join("pg_basebackup"));
         copy.args(["-R", "-X", "stream", "-c", "fast", "--no-sync", "-U", SUPERUSER, "-D"])
             .arg(folder.path().join("data"));
         done(copy.arg("-h").arg(self.folder()).arg("-p").arg(self.port.to_string()));
-        let standby = Self::run(&programs, folder, self.port, |_| vec!["listen_addresses=".to_owned()]);
+        let standby = Self::run(&programs, &[], folder, self.port, |_| vec!["listen_addresses=".to_owned()]);
         self.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
         self.sql("postgres", "SELECT pg_reload_conf()");
         let began = Instant::now();
@@ -87,9 +114,15 @@ impl PostgresServer {
         self.signal(Signal::KILL);
     }
 
-    fn run(programs: &Path, folder: Scratch, port: u16, settings: impl FnOnce(&Path) -> Vec<String>) -> Self {
+    fn run(
+        programs: &Path,
+        before: &[&str],
+        folder: Scratch,
+        port: u16,
+        settings: impl FnOnce(&Path) -> Vec<String>,
+    ) -> Self {
         let data = folder.path().join("data");
-        let mut server = as_its_user(programs.join("postgres"));
+        let mut server = as_its_user_after(before, &programs.join("postgres"));
         server.arg("-D").arg(&data).arg("-k").arg(folder.path());
         server.arg("-p").arg(port.to_string());
         let small = ["max_connections=40", "shared_buffers=16MB", "autovacuum=off"].map(str::to_owned);
@@ -133,6 +166,11 @@ impl PostgresServer {
     /// The address of a database of this name.
     pub fn address(&self, name: &str) -> String {
         address(self.folder(), USER, name)
+    }
+
+    /// The same by one of the addresses where it [was started](Self::start_in).
+    pub fn address_at(&self, at: IpAddr, name: &str) -> String {
+        format!("postgres://{USER}@{at}:{}/{name}", self.port)
     }
 
     /// Does something as the superuser of the server, and gives what was printed.
@@ -214,13 +252,38 @@ fn programs() -> Option<PathBuf> {
 }
 
 /// It refuses to be run by root.
-fn as_its_user(program: PathBuf) -> Command {
-    if !geteuid().is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+fn as_its_user(program: &Path) -> Command {
+    as_its_user_after(&[], program)
+}
+
+/// The same, started by what comes before.
+fn as_its_user_after(before: &[&str], program: &Path) -> Command {
+    let user: &[&str] =
+        if geteuid().is_root() { &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] } else { &[] };
+    let mut words = before.iter().chain(user).map(OsStr::new).chain([program.as_os_str()]);
+    let mut command = Command::new(words.next().expect("the program at least"));
+    command.args(words);
     command
+}
+
+/// Settings of a server in this folder that takes TLS, by a certificate of these names that vouches for itself.
+pub fn encrypted(folder: &Path, names: &str) -> Vec<String> {
+    let (certificate, key) = certificate(folder, names);
+    belongs_to_it(&key);
+    let files = [("ssl_cert_file", &certificate), ("ssl_key_file", &key)];
+    let files = files.map(|(name, path)| format!("{name}={}", path.display()));
+    std::iter::once("ssl=on".to_owned()).chain(files).collect()
+}
+
+/// A certificate of these names that vouches for itself, as `server.pem`, and its key.
+pub fn certificate(folder: &Path, names: &str) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
+    openssl.args(["-subj", "/CN=a server", "-addext", &format!("subjectAltName={names}")]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"]).arg(&certificate).arg("-keyout").arg(&key);
+    done(&mut openssl);
+    (certificate, key)
 }
 
 /// Makes a file or folder its own.

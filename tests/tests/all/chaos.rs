@@ -1,5 +1,5 @@
 //! Several gates of one installation, and everything under them is killed, again and again, while people work: gates, the
-//! database, and by cuts the people's access. Whatever was acknowledged is there afterwards, and nobody had more than they were given.
+//! database, the network between them, and by cuts the people's access. Whatever was acknowledged is there afterwards, and nobody had more than they were given.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,9 +19,9 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::evidence::{Evidence, Opened};
 use tests::plant::{EVERYTHING, program};
-use tests::{Options, Person, Plant, Running, eventually, long_or, run, start};
+use tests::{Harm, Network, Options, Person, Plant, Running, eventually, long_or, run, start};
 
-use super::postgres::{Second, moved_to, trust};
+use super::postgres::{Second, moved_over, trust};
 
 /// One gate, which is killed and started again.
 struct Gate {
@@ -135,6 +135,7 @@ fn work(yard: &Yard, technician: &Person, worker: usize) -> Vec<String> {
 enum Blow {
     Gate(usize),
     Database,
+    Network(usize, Harm),
     Cut,
 }
 
@@ -149,8 +150,9 @@ impl Dice {
 
     fn blow(&mut self, gates: usize) -> Blow {
         match self.below(10) {
-            0..6 => Blow::Gate(self.below(gates)),
-            6..9 => Blow::Database,
+            0..4 => Blow::Gate(self.below(gates)),
+            4..6 => Blow::Database,
+            6..9 => Blow::Network(self.below(gates), [Harm::Silence, Harm::Loss(20)][self.below(2)]),
             _ => Blow::Cut,
         }
     }
@@ -158,8 +160,13 @@ impl Dice {
 
 #[test]
 fn gates_and_the_database_are_killed_in_any_order_and_all_that_was_acknowledged_is_there() {
-    let Some(mut server) = PostgresServer::start() else { return };
     let (gates, people, workers) = (long_or(3, 2), long_or(12, 3), long_or(300, 6));
+    let network = Network::new(gates);
+    let server = match &network {
+        Some(network) => PostgresServer::start_in(network.name(), &network.addresses()),
+        None => PostgresServer::start(),
+    };
+    let Some(mut server) = server else { return };
     let names: Vec<&'static str> = (0..people).map(|n| &*format!("tech{n}").leak()).collect();
     let rule = format!("idle = \"4h\"\nconnections = {CONNECTIONS}\nstaleness_ending = \"keep\"");
     let options = Options {
@@ -169,7 +176,13 @@ fn gates_and_the_database_are_killed_in_any_order_and_all_that_was_acknowledged_
         ..Options::default()
     };
     let database = server.empty();
-    let plant = moved_to(&server.address(&database), options, |plant| {
+    // Each gate has a way of its own to it.
+    let way = |gate: usize| match &network {
+        Some(network) => server.address_at(network.address(gate), &database),
+        None => server.address(&database),
+    };
+    let how = network.as_ref().map(|_| format!("ca = {:?}\n", server.folder().join("server.pem")));
+    let plant = moved_over(&way(0), &how.unwrap_or_default(), options, |plant| {
         for name in &names {
             // Some of it is over in the middle of it all.
             let lasts = if *name == names[0] { long_or(240, 8) } else { 3_600 };
@@ -179,8 +192,8 @@ fn gates_and_the_database_are_killed_in_any_order_and_all_that_was_acknowledged_
         }
     });
     let mut all = vec![Gate { folder: plant.installation(), data: plant.data(), runs: None }];
-    for number in 2..=gates {
-        let second = Second::of(&plant, &format!("gate-{number}"));
+    for gate in 1..gates {
+        let second = Second::with(&plant, &format!("gate-{}", gate + 1), |text| text.replace(&way(0), &way(gate)));
         all.push(Gate { data: second.data(), folder: second.folder, runs: None });
     }
     let yard = Yard {
@@ -199,7 +212,7 @@ fn gates_and_the_database_are_killed_in_any_order_and_all_that_was_acknowledged_
             })
             .collect();
         let over = Over(&yard.is_over);
-        strike((&plant, &database), yard, &mut all, &mut server, &names, Dice(seed));
+        strike((&plant, &database), yard, &mut all, (&mut server, network.as_ref()), &names, Dice(seed));
         drop(over);
         working.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
@@ -224,19 +237,20 @@ fn gates_and_the_database_are_killed_in_any_order_and_all_that_was_acknowledged_
     check_grants(&journal);
 }
 
-/// Kills and cuts, and lets everybody work in between; at the end all gates and the database run.
+/// Kills and cuts, and lets everybody work in between; at the end all gates and the database run, and reach each other.
 fn strike(
     (plant, database): (&Plant, &str),
     yard: &Yard,
     all: &mut [Gate],
-    server: &mut PostgresServer,
+    (server, network): (&mut PostgresServer, Option<&Network>),
     names: &[&str],
     mut dice: Dice,
 ) {
     let mut to_cut = names[1..].iter().take(names.len() / 2);
     let until = Instant::now() + Duration::from_secs(long_or(600, 0));
-    let once_each = [Blow::Gate(0), Blow::Cut, Blow::Database, Blow::Gate(1)];
-    let mut struck = [0; 3];
+    let silent = Blow::Network(1, Harm::Silence);
+    let once_each = [Blow::Gate(0), Blow::Cut, Blow::Database, silent, Blow::Gate(1), Blow::Network(0, Harm::Loss(20))];
+    let mut struck = [0; 4];
     for turn in 0.. {
         let blow = match once_each.get(turn) {
             Some(blow) => *blow,
@@ -258,6 +272,13 @@ fn strike(
                 server.start_again();
                 struck[1] += 1;
             }
+            Blow::Network(which, harm) => {
+                let Some(network) = network else { continue };
+                network.harm(which, harm);
+                thread::sleep(Duration::from_millis(long_or(100, 25) * dice.below(100) as u64));
+                network.heal(which);
+                struck[2] += 1;
+            }
             Blow::Cut => {
                 let Some(name) = to_cut.next() else { continue };
                 // A gate that cannot reach the journal does not hear of it.
@@ -265,11 +286,14 @@ fn strike(
                 let gate = &all[dice.below(all.len())];
                 let mut cut = plant.holdpoint(&["cut", "--local", "--technician", &plant.person(name).id.to_string()]);
                 run(cut.arg("--data").arg(&gate.data), b"").ok();
-                struck[2] += 1;
+                struck[3] += 1;
             }
         }
     }
-    println!("killed: {} times a gate, {} times the database; {} cuts", struck[0], struck[1], struck[2]);
+    let [gates, database, network, cuts] = struck;
+    println!(
+        "killed: {gates} times a gate, {database} times the database; the network harmed {network} times; {cuts} cuts"
+    );
     // Everybody hears of everything that was decided.
     thread::sleep(Duration::from_secs(2));
 }

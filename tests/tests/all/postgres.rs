@@ -15,7 +15,9 @@ use tests::evidence::Evidence;
 use tests::person::{GATE, PLANT_FACE};
 use tests::plant::{EVERYTHING, program};
 use tests::process::start_on_a_terminal;
-use tests::{Options, Plant, Running, eventually, holdpoint, json, log_in, recipient, run, start, text};
+use tests::{
+    Far, Harm, Network, Options, Plant, Running, eventually, holdpoint, json, log_in, recipient, run, start, text,
+};
 
 use super::backup::unpack;
 use super::restore::restored;
@@ -32,11 +34,16 @@ fn ready(plant: &Plant) {
 }
 
 pub(super) fn moved_to(database: &str, options: Options, before: impl FnOnce(&mut Plant)) -> Plant {
+    moved_over(database, "", options, before)
+}
+
+/// The same, with more lines that say how the database is reached.
+pub(super) fn moved_over(database: &str, how: &str, options: Options, before: impl FnOnce(&mut Plant)) -> Plant {
     let mut plant = Plant::enrolled(options);
     before(&mut plant);
     // Who made the tables by hand says nothing else of the database either.
     let journal = format!("[store]\njournal = {database:?}");
-    plant.edit_config(|text| text.replace("[store]", &journal) + "\n[store.postgres]\n");
+    plant.edit_config(|text| text.replace("[store]", &journal) + "\n[store.postgres]\n" + how);
     let migrate = || run(plant.holdpoint(&["migrate", "--config"]).arg(plant.config()), b"");
     migrate().refused(1, "standby = \"none\"");
     plant.edit_config(|text| text.replace("[store.postgres]", "[store.postgres]\nstandby = \"none\""));
@@ -56,7 +63,7 @@ impl Second {
         Self::with(plant, node, |text| text)
     }
 
-    fn with(plant: &Plant, node: &str, edit: impl FnOnce(String) -> String) -> Self {
+    pub(super) fn with(plant: &Plant, node: &str, edit: impl FnOnce(String) -> String) -> Self {
         let folder = plant.installation().with_file_name(node);
         fs::create_dir(&folder).unwrap();
         run(Command::new("cp").arg("-a").arg(plant.installation().join("keys")).arg(&folder), b"").ok();
@@ -77,17 +84,27 @@ impl Second {
     }
 
     /// Starts it, and has `lee` go there from then on.
-    fn serve(&self, plant: &Plant) -> Running {
-        let mut gate = start(&mut self.serve_command(plant));
-        let told = gate.until("}\n");
-        let line = told.lines().find(|line| line.starts_with('{')).unwrap();
-        let said: Value = serde_json::from_str(line).unwrap();
+    fn serve(&self, plant: &Plant) -> (Running, Value) {
+        let (gate, said) = serving(&mut self.serve_command(plant));
         let lee = plant.person("lee");
         let profile = String::from_utf8(lee.read("profile.toml")).unwrap();
         let there = plant.faces.plant[0].to_string();
         lee.write("profile.toml", profile.replace(&there, said["plant"][0].as_str().unwrap()).as_bytes());
-        gate
+        (gate, said)
     }
+}
+
+/// Starts a gate; gives what it says once it serves.
+fn serving(command: &mut Command) -> (Running, Value) {
+    let mut gate = start(command);
+    let told = gate.until("}\n");
+    let said = serde_json::from_str(told.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
+    (gate, said)
+}
+
+/// Where it listens for SSH.
+fn ssh_port(said: &Value) -> String {
+    said["ssh"][0].as_str().unwrap().rsplit(':').next().unwrap().to_owned()
 }
 
 fn whole(plant: &Plant, data: &Path) -> String {
@@ -124,7 +141,7 @@ fn a_gate_on_postgres_does_the_whole_job_and_a_cut_at_one_node_ends_a_session_at
     checked.refused(0, "no standby is demanded");
 
     let second = Second::of(&plant, "gate-2");
-    let gate = second.serve(&plant);
+    let (gate, _) = second.serve(&plant);
     log_in(&plant, "lee");
     let there = json(&plant, "lee", &["status"]);
     assert_eq!((there["node"].as_str(), &there["deployment"]), (Some("gate-2"), &before["deployment"]));
@@ -195,7 +212,7 @@ fn what_a_node_carried_that_died_or_was_cut_off_is_presumed_ended_and_its_eviden
     let mut plant = moved_to(&by_the_way, Options { rule, ..Options::default() }, |plant| ready(plant));
     plant.serve();
     let second = Second::with(&plant, "gate-2", |text| text.replace(&by_the_way, &straight));
-    let gate = second.serve(&plant);
+    let (gate, _) = second.serve(&plant);
     log_in(&plant, "lee");
     let at = plant.tess().at("hmi-2");
     let works = || {
@@ -237,6 +254,88 @@ fn what_a_node_carried_that_died_or_was_cut_off_is_presumed_ended_and_its_eviden
 }
 
 #[test]
+fn a_node_whose_network_falls_silent_ends_its_sessions_in_time_and_is_one_of_them_again_when_it_carries() {
+    let Some(network) = Network::new(2) else { return };
+    let Some(server) = PostgresServer::start_in(network.name(), &network.addresses()) else { return };
+    let name = server.empty();
+    let [mine, theirs] = [0, 1].map(|cable| server.address_at(network.address(cable), &name));
+    let how = format!("ca = {:?}\n", server.folder().join("server.pem"));
+    let rule = "idle = \"4h\"\nstaleness = \"2s\"".to_owned();
+    let mut plant = moved_over(&mine, &how, Options { rule, ..Options::default() }, |plant| ready(plant));
+    plant.serve();
+    let second = Second::with(&plant, "gate-2", |text| text.replace(&mine, &theirs));
+    let (gate, said) = second.serve(&plant);
+    log_in(&plant, "lee");
+    let (at, there) = (plant.tess().at("hmi-2"), ssh_port(&said));
+    let works = || {
+        let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
+        shell.type_in("echo I am $((40 + 2))\r");
+        shell.until("I am 42");
+        eventually("the session is known at the other node", || live_at(&plant) == 1);
+        shell
+    };
+
+    let shell = works();
+    network.harm(0, Harm::Silence);
+    let began = Instant::now();
+    let ended = shell.ends();
+    assert!(ended.out().contains("cannot reach its journal"), "{}", ended.out());
+    println!("it ended {:?} after the last packet", began.elapsed());
+    run(&mut plant.tess().ssh(&[&at, "true"]), b"").says_no("The gate cannot look up now who you are");
+    eventually("it is presumed ended", || live_at(&plant) == 0);
+    run(&mut plant.tess().ssh(&["-p", &there, &at, "true"]), b"").ok();
+    network.heal(0);
+    eventually("it lets in again", || run(&mut plant.tess().ssh(&[&at, "true"]), b"").status.success());
+
+    // Much is lost, and what must arrive does.
+    [0, 1].iter().for_each(|cable| network.harm(*cable, Harm::Loss(10)));
+    let shell = works();
+    let session = text(&json(&plant, "lee", &["sessions"])["sessions"][0]["session"]);
+    let began = Instant::now();
+    json(&plant, "lee", &["cut", &session]);
+    assert!(shell.ends().out().contains("Access was cut by an operator"));
+    println!("a cut at the other node ended it after {:?}", began.elapsed());
+    [0, 1].iter().for_each(|cable| network.heal(*cable));
+    gate.signal(Signal::TERM);
+    assert_eq!(gate.ends().code(), 0);
+    assert_eq!(plant.stop().code(), 0);
+    trust(&plant, &second.folder);
+    for data in [plant.data(), second.data()] {
+        println!("{}", whole(&plant, &data));
+    }
+}
+
+#[test]
+fn gates_whose_database_is_far_away_let_in_and_cut_as_others_do() {
+    let Some(server) = PostgresServer::shared() else { return };
+    // As between two continents.
+    let (way, name) = (Far::new(server.folder(), Duration::from_millis(50)), server.empty());
+    let (near, far) = (server.address(&name), address(&way.folder(), "holdpoint", &name));
+    let mut plant = moved_to(&near, Options::default(), |plant| ready(plant));
+    plant.edit_config(|text| text.replace(&near, &far));
+    plant.serve();
+    let second = Second::of(&plant, "gate-2");
+    let (gate, _) = second.serve(&plant);
+    log_in(&plant, "lee");
+    let at = plant.tess().at("hmi-2");
+    let began = Instant::now();
+    run(&mut plant.tess().ssh(&[&at, "true"]), b"").ok();
+    println!("somebody was let in, and done, after {:?}", began.elapsed());
+    let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
+    shell.type_in("echo I am $((40 + 2))\r");
+    shell.until("I am 42");
+    eventually("the session is known at the other node", || live_at(&plant) == 1);
+    let began = Instant::now();
+    holdpoint(&plant, "lee", &["cut", "--plant"]).ok();
+    println!("the operator had their answer after {:?}", began.elapsed());
+    assert!(shell.ends().out().contains("Access was cut by an operator"));
+    println!("the session at the other node was over after {:?}", began.elapsed());
+    gate.signal(Signal::TERM);
+    assert_eq!(gate.ends().code(), 0);
+    assert_eq!(plant.stop().code(), 0);
+}
+
+#[test]
 fn a_node_may_show_one_face_alone_and_its_sessions_are_ruled_from_the_others() {
     let Some(server) = PostgresServer::shared() else { return };
     let mut plant = moved(&server);
@@ -255,12 +354,10 @@ fn a_node_may_show_one_face_alone_and_its_sessions_are_ruled_from_the_others() {
     let inside = Second::with(&plant, "gate-3", |config| {
         faces(&config, "elsewhere = true\nssh_port = 2222", "listen = [\"127.0.0.1:0\"]")
     });
-    let mut carries = start(&mut outside.serve_command(&plant));
-    let said = carries.until("}\n");
-    let said: Value = serde_json::from_str(said.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
+    let (carries, said) = serving(&mut outside.serve_command(&plant));
     assert_eq!(said["plant"], serde_json::json!([]), "{said}");
-    let port = said["ssh"][0].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
-    let rules = inside.serve(&plant);
+    let port = ssh_port(&said);
+    let (rules, _) = inside.serve(&plant);
     assert_eq!(
         run(&mut plant.tess().ssh(&["-p", &port, &plant.tess().at("hmi-2"), "echo it works"]), b"").ok().out(),
         "it works\n"
@@ -299,10 +396,8 @@ fn a_node_joins_a_journal_that_went_on_from_restores_and_its_folder_is_checked_a
     });
     plant.serve();
     let second = Second::of(&plant, "gate-2");
-    let mut gate = start(&mut second.serve_command(&plant));
-    let said = gate.until("}\n");
-    let said: Value = serde_json::from_str(said.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
-    let port = said["ssh"][0].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let (gate, said) = serving(&mut second.serve_command(&plant));
+    let port = ssh_port(&said);
     let at = plant.tess().at("hmi-2");
     for more in [&["-p", &port][..], &[]] {
         let works = [more, &[&at, "echo it works"]].concat();
