@@ -229,16 +229,16 @@ impl KeyFolder {
         let _alone = self.alone()?;
         let draft = left_by_seal(&dir);
         remove_folder(&draft)?;
-        fs::DirBuilder::new().mode(0o700).create(&draft).map_err(at(&draft))?;
-        let made = self.sealed_into(&draft, to).and_then(|()| {
-            let exchanged = renameat_with(CWD, &draft, CWD, &dir, RenameFlags::EXCHANGE);
-            exchanged.map_err(|error| at(&dir)(error.into()))
-        });
-        let synced = made.and_then(|()| sync_dir(parent(&dir)));
-        synced.and(remove_folder(&draft))
+        if let Err(fault) = self.sealed_into(&draft, to).and_then(|()| exchange(&draft, &dir)) {
+            return remove_folder(&draft).and(Err(fault));
+        }
+        // Which of the two is the new one is on the disk before one of them goes.
+        sync_dir(parent(&dir))?;
+        remove_folder(&draft)
     }
 
     fn sealed_into(&self, draft: &Path, to: &Seal) -> Result<(), KeyFault> {
+        fs::DirBuilder::new().mode(0o700).create(draft).map_err(at(draft))?;
         let new = Self::new(draft.to_owned(), &*make_sealing_key(draft, to)?);
         for file in [LOG, SECRETS] {
             new.put_since(file, &self.bytes(file)?, self.since(file)?)?;
@@ -402,6 +402,10 @@ pub fn remove(path: &Path) -> Result<(), KeyFault> {
     }
 }
 
+fn exchange(one: &Path, other: &Path) -> Result<(), KeyFault> {
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(|error| at(other)(error.into()))
+}
+
 fn remove_folder(path: &Path) -> Result<(), KeyFault> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
@@ -443,6 +447,16 @@ mod tests {
             let dir = folder.path().join("keys");
             KeyStore::create(&dir, &Seal::File).unwrap();
             Self { _folder: folder, dir }
+        }
+
+        /// As earlier versions made it: the certificate of the TLS CA in a file of its own.
+        fn of_an_earlier_version() -> Self {
+            let home = Self::new();
+            let folder = home.folder();
+            let Pair { key, certificate } = pair(&folder.bytes("tls-ca").unwrap()).unwrap();
+            folder.put("tls-ca", &key).unwrap();
+            folder.put(TLS_CA_CERTIFICATE, &certificate).unwrap();
+            home
         }
 
         fn folder(&self) -> KeyFolder {
@@ -496,8 +510,8 @@ mod tests {
 
     #[test]
     fn after_each_step_of_a_switch_the_folder_opens_with_both_keys_and_the_switch_can_be_done_again() {
-        for name in RingName::ALL {
-            let home = Home::new();
+        let homes = RingName::ALL.map(|name| (name, Home::new()));
+        for (name, home) in homes.into_iter().chain([(RingName::TlsCa, Home::of_an_earlier_version())]) {
             home.folder().renew(name).unwrap();
             let [first, second, _] = home.ring(name);
             let count = home.folder().switching(name).unwrap().len();
@@ -518,6 +532,8 @@ mod tests {
                 assert!(!folder.path(&Place::Next.file(name)).exists(), "nothing is left of the crash");
                 folder.forget(name).unwrap();
                 folder.renew(name).unwrap();
+                folder.switch(name).unwrap();
+                assert!(!folder.path(TLS_CA_CERTIFICATE).exists(), "nor of an earlier version");
             }
         }
     }
@@ -551,11 +567,8 @@ mod tests {
 
     #[test]
     fn a_folder_of_an_earlier_version_opens_and_can_be_switched() {
-        let home = Home::new();
+        let home = Home::of_an_earlier_version();
         let folder = home.folder();
-        let Pair { key, certificate } = pair(&folder.bytes("tls-ca").unwrap()).unwrap();
-        folder.put("tls-ca", &key).unwrap();
-        folder.put(TLS_CA_CERTIFICATE, &certificate).unwrap();
         let [first, ..] = home.ring(RingName::TlsCa);
         folder.renew(RingName::TlsCa).unwrap();
         folder.switch(RingName::TlsCa).unwrap();
@@ -608,6 +621,28 @@ mod tests {
         fs::write(&credential, [7; 40]).unwrap();
         KeyFolder::open(&home.dir, &seal).unwrap().seal(&Seal::SystemdCredential(credential.clone())).unwrap();
         assert_eq!(KeyStore::open(&home.dir, &Seal::SystemdCredential(credential)).unwrap().rings(), rings);
+    }
+
+    #[test]
+    fn a_seal_that_was_killed_after_the_exchange_is_finished_by_the_next_and_no_key_is_lost() {
+        let seal = Seal::Passphrase(Zeroizing::new("six short words".into()));
+        for removed in [None, Some("log.sealed")] {
+            let home = Home::new();
+            home.folder().renew(RingName::TlsCa).unwrap();
+            let (rings, old) = (home.store().rings(), left_by_seal(&home.dir));
+            home.folder().sealed_into(&old, &seal).and_then(|()| exchange(&old, &home.dir)).unwrap();
+            assert_eq!(KeyStore::open(&home.dir, &seal).unwrap().rings(), rings);
+            assert_eq!(KeyStore::open(&old, &Seal::File).unwrap().rings(), rings, "nothing of the old one is gone yet");
+            removed.iter().for_each(|file| fs::remove_file(old.join(file)).unwrap());
+            assert!(matches!(KeyFolder::open(&home.dir, &Seal::File), Err(KeyFault::OtherSeal { .. })));
+            let folder = KeyFolder::open(&home.dir, &seal).unwrap();
+            folder.forget_next(RingName::TlsCa).unwrap();
+            folder.seal(&seal).unwrap();
+            let [_, (_, tls_ca), ..] = KeyStore::open(&home.dir, &seal).unwrap().rings();
+            let [_, (_, before), ..] = rings;
+            assert_eq!((tls_ca.now, tls_ca.next), (before.now, None), "what was done since counts");
+            assert!(!old.exists());
+        }
     }
 
     #[test]

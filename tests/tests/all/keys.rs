@@ -214,6 +214,9 @@ fn keys_are_sealed_anew_while_the_gate_goes_on_with_what_it_opened() {
     keys_typing(&plant, &["seal", "--to", "passphrase"], "six short words\nsix long words\n")
         .refused(2, "nothing was changed");
     assert_eq!(keys(&plant, &["--json"]).ok().out(), before);
+    let (folder, left) = (plant.installation().join("keys"), plant.installation().join("keys.new"));
+    let old = folder.with_file_name("old");
+    run(Command::new("cp").arg("-a").args([&folder, &old]), b"").ok();
     let said = keys_typing(&plant, &["seal", "--to", "passphrase"], "six short words\nsix short words\n").ok().out();
     assert!(
         said.contains("seal = \"passphrase\"") && !plant.installation().join("keys/sealing.key").exists(),
@@ -231,4 +234,13 @@ fn keys_are_sealed_anew_while_the_gate_goes_on_with_what_it_opened() {
         "the same keys, of the same age"
     );
     keys_typing(&plant, &["--json"], "guessed\n").refused(3, "the passphrase does not open");
+    // As if it had been killed after the old folder and the new one changed places.
+    fs::rename(&old, &left).unwrap();
+    let (config, file) = (plant.config(), plant.installation().join("plant.toml"));
+    let check = ["check", "--config", config.to_str().unwrap(), "--plant", file.to_str().unwrap()];
+    assert!(run(&mut plant.holdpoint(&check), b"").ok().out().contains("left by `holdpoint keys seal`"));
+    keys_typing(&plant, &["seal", "--to", "file"], "six short words\n").ok();
+    plant.edit_config(|text| text.replace("seal = \"passphrase\"", "seal = \"file\""));
+    assert_eq!(keys(&plant, &["--json"]).ok().out(), before);
+    assert!(!left.exists());
 }
