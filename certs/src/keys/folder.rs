@@ -185,10 +185,17 @@ impl KeyFolder {
     }
 
     fn renewing(&self, name: RingName) -> Result<Vec<Step>, NotRenewed> {
-        if self.ring(name)?.next.is_some() {
+        let Ring { now, next, .. } = self.ring(name)?;
+        if next.is_some() {
             return Err(NotRenewed::HasNext(name));
         }
-        Ok(vec![Step::Put { file: Place::Next.file(name), key: fresh(name) }])
+        let key = if name == RingName::TlsCa { self.tls_ca_after(&now.key)? } else { fresh(name) };
+        Ok(vec![Step::Put { file: Place::Next.file(name), key }])
+    }
+
+    fn tls_ca_after(&self, former: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
+        let next = pair(former).and_then(|former| TlsCa::make_after(&former).ok());
+        next.map(|next| joined(&next)).ok_or_else(|| self.damaged(RingName::TlsCa.as_str()))
     }
 
     /// What is done twice, after a step that a crash came behind, is done once.
@@ -281,7 +288,7 @@ impl KeyFolder {
     fn member(&self, file: &str) -> Result<Member<Zeroizing<Vec<u8>>>, KeyFault> {
         let mut key = self.bytes(file)?;
         if file == RingName::TlsCa.as_str() && first_of(&key) == Some(key.len()) {
-            key = joined(&key, &self.bytes(TLS_CA_CERTIFICATE)?);
+            key = joined(&Pair { key, certificate: self.bytes(TLS_CA_CERTIFICATE)?.to_vec(), succession: None });
         }
         Ok(Member { key, since: self.since(file)? })
     }
@@ -334,26 +341,25 @@ pub fn beside(dir: &Path) -> BTreeMap<RingName, (Option<Timestamp>, Option<Times
 /// What a new key is made of.
 fn fresh(name: RingName) -> Zeroizing<Vec<u8>> {
     match name {
-        RingName::TlsCa => {
-            let Pair { key, certificate } = TlsCa::make();
-            joined(&key, &certificate)
-        }
+        RingName::TlsCa => joined(&TlsCa::make()),
         RingName::SshCa | RingName::SshHost | RingName::Token => Zeroizing::new(chance::secret::<32>().to_vec()),
     }
 }
 
-/// Both are DER, which says how long it is.
-fn joined(key: &[u8], certificate: &[u8]) -> Zeroizing<Vec<u8>> {
+/// All of it is DER, which says how long it is.
+fn joined(Pair { key, certificate, succession }: &Pair) -> Zeroizing<Vec<u8>> {
+    let parts = [key.as_slice(), certificate, succession.as_deref().unwrap_or_default()];
     // Room for all of it at once: a vector that grows leaves copies behind that nobody wipes.
-    let mut both = Zeroizing::new(Vec::with_capacity(key.len() + certificate.len()));
-    both.extend_from_slice(key);
-    both.extend_from_slice(certificate);
-    both
+    let mut all = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
+    parts.iter().for_each(|part| all.extend_from_slice(part));
+    all
 }
 
-fn pair(both: &[u8]) -> Option<Pair> {
-    let (key, certificate) = both.split_at_checked(first_of(both)?)?;
-    Some(Pair { key: Zeroizing::new(key.to_vec()), certificate: certificate.to_vec() })
+fn pair(all: &[u8]) -> Option<Pair> {
+    let (key, rest) = all.split_at_checked(first_of(all)?)?;
+    let (certificate, succession) = rest.split_at_checked(first_of(rest)?)?;
+    let succession = (!succession.is_empty()).then(|| succession.to_vec());
+    Some(Pair { key: Zeroizing::new(key.to_vec()), certificate: certificate.to_vec(), succession })
 }
 
 /// Of how many bytes the first element of DER is (X.690, 8.1.3): a sequence of less than 64 KiB.
@@ -453,7 +459,7 @@ mod tests {
         fn of_an_earlier_version() -> Self {
             let home = Self::new();
             let folder = home.folder();
-            let Pair { key, certificate } = pair(&folder.bytes("tls-ca").unwrap()).unwrap();
+            let Pair { key, certificate, .. } = pair(&folder.bytes("tls-ca").unwrap()).unwrap();
             folder.put("tls-ca", &key).unwrap();
             folder.put(TLS_CA_CERTIFICATE, &certificate).unwrap();
             home

@@ -205,6 +205,30 @@ fn people_go_on_while_all_keys_are_renewed_in_a_vault_that_is_a_service() {
 }
 
 #[test]
+fn an_authority_that_none_before_it_signed_is_taken_over_by_no_command() {
+    let mut plant = Plant::ready(Options::default());
+    // The same installation elsewhere, where another authority signs the next: files of both open in each other.
+    let (here, there) = (plant.installation(), plant.installation().with_file_name("elsewhere"));
+    run(Command::new("cp").arg("-a").args([&here, &there]), b"").ok();
+    for what in [&["renew", "tls-ca"][..], &["switch", "tls-ca", "--now"], &["forget", "tls-ca"], &["renew", "tls-ca"]]
+    {
+        run(plant.holdpoint(&["keys", "--config"]).arg(there.join("holdpoint.toml")).args(what), b"").ok();
+    }
+    fs::copy(there.join("keys/tls-ca-next.sealed"), here.join("keys/tls-ca-next.sealed")).unwrap();
+    let (ca, next) = (plant.person("lee").path("../../ca.pem"), text(&listed(&plant, "tls-ca")["next"]["fingerprint"]));
+    let before = fs::read(&ca).unwrap();
+    plant.serve();
+    let code = plant.person("lee").code();
+    let said = run(&mut plant.as_person("lee", &["login"]), format!("{code}\n").as_bytes()).ok().text();
+    assert!(
+        said.contains(&format!("one more authority, {next}, which none that this profile trusts has signed")),
+        "{said}"
+    );
+    assert_eq!(fs::read(&ca).unwrap(), before);
+    json(&plant, "lee", &["status"]);
+}
+
+#[test]
 fn keys_are_sealed_anew_while_the_gate_goes_on_with_what_it_opened() {
     let mut plant = Plant::ready(Options { later: vec!["kim"], ..Options::default() });
     plant.serve();
