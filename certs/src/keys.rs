@@ -289,19 +289,20 @@ impl KeyStore {
     }
 
     fn of_public(line: &Line, public: Public) -> Result<Self, KeyFault> {
-        let Public { seal, ssh_host, ssh_hosts, ssh_ca, tls_ca, log, token } = public;
+        let Public { seal, ssh_host, ssh_hosts, ssh_ca, tls_ca, tls_ca_succession, log, token } = public;
         let odd = |what: &str| VaultFault::Gone(format!("it has no {what}"));
         let read = |key: &String| PublicKey::from_openssh(key).map_err(|_| odd("SSH key"));
         let bytes = |key: &Bytes| <[u8; 32]>::try_from(key.0.as_slice()).map_err(|_| odd("key of logs or tokens"));
         let seal_word = Seal::WORDS.iter().find(|(kind, _)| *kind == seal).ok_or_else(|| odd("seal"))?.1;
         let private = PrivateKey::from_openssh(&*ssh_host.0).map_err(|_| odd("host key"))?;
-        let certificates = tls_ca.map(|certificate| CertificateDer::from(certificate.0.to_vec()));
+        let certificate = |der: &Bytes| CertificateDer::from(der.0.to_vec());
+        let (certificates, succession) = (tls_ca.map(certificate), tls_ca_succession.iter().map(certificate).collect());
         Ok(Self {
             seal_word,
             place: Place::InVault(line.clone()),
             ssh_host: SshHostKey::new(private, ssh_hosts.try_map(read)?),
             ssh_ca: SshCa::in_vault(line.clone(), ssh_ca.try_map(read)?),
-            tls_ca: TlsCa::in_vault(line.clone(), certificates).map_err(|_| odd("TLS CA"))?,
+            tls_ca: TlsCa::in_vault(line.clone(), certificates, succession).map_err(|_| odd("TLS CA"))?,
             log: LogKey::in_vault(line.clone(), bytes(&log)?),
             token: TokenKey::in_vault(line.clone(), token.try_map(bytes)?),
             secrets: Secrets::in_vault(line.clone()),
@@ -320,6 +321,7 @@ impl KeyStore {
             ssh_hosts: self.ssh_host.ring().map(text),
             ssh_ca: self.ssh_ca.ring().map(text),
             tls_ca: self.tls_ca.ring().map(|certificate| Bytes::from(certificate.as_ref())),
+            tls_ca_succession: self.tls_ca.succession().iter().map(|step| Bytes::from(step.as_ref())).collect(),
             log: self.log.public().as_slice().into(),
             token: self.token.ring().map(|key| Bytes::from(key.as_slice())),
         }

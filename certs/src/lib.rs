@@ -19,6 +19,7 @@ pub mod secrets;
 pub mod ssh_ca;
 pub mod ssh_host;
 pub mod sshsig;
+pub mod succession;
 pub mod testing;
 pub mod tls;
 pub mod tls_client;

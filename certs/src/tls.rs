@@ -47,6 +47,7 @@ pub struct TlsCa(Turning<Keys>);
 struct Keys {
     issuing: Issuing,
     ring: Ring<CertificateDer<'static>>,
+    succession: Vec<CertificateDer<'static>>,
     /// Checks chains to each of them, as those of clients.
     chains: Arc<dyn ClientCertVerifier>,
 }
@@ -55,6 +56,8 @@ struct Keys {
 pub(crate) struct Pair {
     pub(crate) key: Zeroizing<Vec<u8>>,
     pub(crate) certificate: Vec<u8>,
+    /// The same name and key, certified by the CA before it (see [`crate::succession`]).
+    pub(crate) succession: Option<Vec<u8>>,
 }
 
 enum Issuing {
@@ -105,6 +108,23 @@ impl TlsCa {
     /// A new CA. Valid throughout this century, because a gate is set up without a trusted clock, and its CA is renewed by
     /// people.
     pub(crate) fn make() -> Pair {
+        let (key, params) = Self::draft();
+        let certificate = params.self_signed(&key).expect("a P-256 key signs its own certificate");
+        Pair { key: Zeroizing::new(key.serialize_der()), certificate: certificate.der().to_vec(), succession: None }
+    }
+
+    /// A new CA, which this one signs as the next.
+    pub(crate) fn make_after(former: &Pair) -> Result<Pair, TlsFault> {
+        let (issuer, _) = issuer_of(former)?;
+        let (key, mut params) = Self::draft();
+        let certificate = params.self_signed(&key).map_err(setup)?;
+        params.use_authority_key_identifier_extension = true;
+        let succession = params.signed_by(&key, &issuer).map_err(setup)?;
+        let (certificate, succession) = (certificate.der().to_vec(), Some(succession.der().to_vec()));
+        Ok(Pair { key: Zeroizing::new(key.serialize_der()), certificate, succession })
+    }
+
+    fn draft() -> (KeyPair, CertificateParams) {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("AWS-LC makes P-256 keys");
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -115,25 +135,34 @@ impl TlsCa {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         params.not_after = rcgen::date_time_ymd(2099, 12, 31);
-        let certificate = params.self_signed(&key).expect("a P-256 key signs its own certificate");
-        Pair { key: Zeroizing::new(key.serialize_der()), certificate: certificate.der().to_vec() }
+        (key, params)
     }
 
     pub(crate) fn here(pairs: &Ring<Pair>) -> Result<Self, TlsFault> {
         let (issuer, _) = issuer_of(&pairs.now.key)?;
         // One that does not go with its key is found before it would sign.
         let ring = pairs.try_map(|pair| issuer_of(pair).map(|(_, certificate)| certificate))?;
-        Self::new(Issuing::Here(Box::new(issuer)), ring)
+        let succession =
+            pairs.believed().filter_map(|pair| pair.succession.clone().map(CertificateDer::from)).collect();
+        Self::new(Issuing::Here(Box::new(issuer)), ring, succession)
     }
 
-    pub(crate) fn in_vault(line: Line, ring: Ring<CertificateDer<'static>>) -> Result<Self, TlsFault> {
-        Self::new(Issuing::InVault(line), ring)
+    pub(crate) fn in_vault(
+        line: Line,
+        ring: Ring<CertificateDer<'static>>,
+        succession: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, TlsFault> {
+        Self::new(Issuing::InVault(line), ring, succession)
     }
 
-    fn new(issuing: Issuing, ring: Ring<CertificateDer<'static>>) -> Result<Self, TlsFault> {
+    fn new(
+        issuing: Issuing,
+        ring: Ring<CertificateDer<'static>>,
+        succession: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, TlsFault> {
         let roots = Arc::new(roots(ring.believed())?);
         let chains = WebPkiClientVerifier::builder_with_provider(roots, provider()).build().map_err(setup)?;
-        Ok(Self(Turning::new(Keys { issuing, ring, chains })))
+        Ok(Self(Turning::new(Keys { issuing, ring, succession, chains })))
     }
 
     pub(crate) fn turn_to(&self, other: &Self) {
@@ -142,6 +171,10 @@ impl TlsCa {
 
     pub(crate) fn ring(&self) -> Ring<CertificateDer<'static>> {
         self.0.now().ring.clone()
+    }
+
+    pub(crate) fn succession(&self) -> Vec<CertificateDer<'static>> {
+        self.0.now().succession.clone()
     }
 
     /// Checks chains to each certificate that is believed, as those of clients.
@@ -158,6 +191,13 @@ impl TlsCa {
     /// next and the last, where there are such.
     pub fn authorities_pem(&self) -> String {
         self.0.now().ring.believed().map(pem).collect()
+    }
+
+    /// The same, and for each of them that the CA before it signed, the certificate that says so, as PEM: what our commands are told,
+    /// who take over no other ([`succession::take_over`](crate::succession::take_over)).
+    pub fn authorities_and_succession(&self) -> (String, String) {
+        let keys = self.0.now();
+        (keys.ring.believed().map(pem).collect(), keys.succession.iter().map(pem).collect())
     }
 
     /// The certificate that is announced, as PEM.
@@ -544,7 +584,11 @@ pub(crate) mod tests {
 
     #[test]
     fn who_was_told_of_the_next_in_time_notices_nothing_and_who_was_not_is_let_in_by_nobody() {
-        let again = |pair: &Pair| Pair { key: pair.key.clone(), certificate: pair.certificate.clone() };
+        let again = |pair: &Pair| Pair {
+            key: pair.key.clone(),
+            certificate: pair.certificate.clone(),
+            succession: pair.succession.clone(),
+        };
         let member = |pair: &Pair| crate::ring::Member { key: again(pair), since: Timestamp::UNIX_EPOCH };
         let (first, second) = (TlsCa::make(), TlsCa::make());
         let ca = alone(again(&first)).unwrap();
@@ -641,6 +685,6 @@ pub(crate) mod tests {
     #[test]
     fn the_ca_opens_only_with_its_own_key() {
         let (Pair { certificate, .. }, Pair { key, .. }) = (TlsCa::make(), TlsCa::make());
-        assert!(matches!(alone(Pair { key, certificate }), Err(TlsFault::Pair)));
+        assert!(matches!(alone(Pair { key, certificate, succession: None }), Err(TlsFault::Pair)));
     }
 }

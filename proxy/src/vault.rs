@@ -41,7 +41,7 @@ const PATIENCE_WITH_DISKS: Duration = Duration::from_secs(300);
 /// A service may start a moment after the gate.
 const BEGINS_WITHIN: Duration = Duration::from_secs(10);
 const TRIED_EVERY: Duration = Duration::from_millis(50);
-/// A gate has one connection, a command on the machine another.
+/// A gate has three, one of which may be opened anew while what was asked before waits for a disk, and a command on the machine another.
 const CONNECTIONS_MAX: usize = 16;
 /// Whoever connects says who they are by the system's word, and the group alone may try.
 const SOCKET_MODE: u32 = 0o660;
@@ -86,10 +86,11 @@ impl Drop for Reached {
 /// # Errors
 /// It cannot be started or reached. That its keys do not open is told with them.
 pub(crate) fn reach(config: &Config, path: &Path, form: LogForm) -> io::Result<Reached> {
-    let (streams, child, whose) = match &config.vault {
+    let (signing, door, child, whose) = match &config.vault {
         VaultAt::Child => {
-            let (streams, child) = start_child(path, form)?;
-            (streams, Some(child), "The keys are in a process of their own, under the gate's account".to_owned())
+            let (door, child) = start_child(path, form)?;
+            let (door, whose) = (Door::Child(door), "a process of their own, under the gate's account".to_owned());
+            (door.connect()?, door, Some(child), whose)
         }
         VaultAt::Socket(socket) => {
             let first = connect(socket, BEGINS_WITHIN)?;
@@ -99,19 +100,48 @@ pub(crate) fn reach(config: &Config, path: &Path, form: LogForm) -> io::Result<R
             };
             // It connects nobody before its keys are open, so one that says nothing now hangs.
             be_patient(&first, BEGINS_WITHIN)?;
-            let streams = [first, connect(socket, Duration::ZERO)?, connect(socket, Duration::ZERO)?];
-            (streams, None, format!("The keys are in a service of their own, {whose}"))
+            (first, Door::Socket(socket.clone()), None, format!("a service of their own, {whose}"))
         }
     };
-    let [signing, handshakes, files] = &streams;
-    be_patient(handshakes, PATIENCE)?;
-    be_patient(files, PATIENCE_WITH_DISKS)?;
+    let (handshakes, files) = (door.connect()?, door.connect()?);
+    be_patient(&handshakes, PATIENCE)?;
+    be_patient(&files, PATIENCE_WITH_DISKS)?;
     let patience = signing.try_clone()?;
-    let line = Line::apart(streams).timed(approver::spans::ask_vault);
+    let line = Line::apart([signing, handshakes, files], move |why| door.connect_anew(why));
+    let line = line.timed(approver::spans::ask_vault);
     // Somebody may be typing a passphrase into a child: until the keys are open there is no haste.
     let keys = KeyStore::in_vault(&line);
     be_patient(&patience, PATIENCE)?;
-    Ok(Reached { line, keys: Some(keys), child, whose })
+    Ok(Reached { line, keys: Some(keys), child, whose: format!("The keys are in {whose}") })
+}
+
+/// Where the gate opens connections to its vault, as long as both live.
+enum Door {
+    /// To a child, which answers what it is handed over here.
+    Child(UnixStream),
+    /// To a service.
+    Socket(PathBuf),
+}
+
+impl Door {
+    fn connect(&self) -> io::Result<UnixStream> {
+        match self {
+            Self::Child(door) => {
+                let (ours, theirs) = UnixStream::pair()?;
+                handing::hand_over(door, &theirs)?;
+                Ok(ours)
+            }
+            Self::Socket(socket) => connect(socket, Duration::ZERO),
+        }
+    }
+
+    /// In place of the one for what waits for a disk.
+    fn connect_anew(&self, why: &str) -> io::Result<UnixStream> {
+        tracing::warn!(why, "the connection to the vault for what waits for a disk broke: another is opened");
+        let stream = self.connect()?;
+        be_patient(&stream, PATIENCE_WITH_DISKS)?;
+        Ok(stream)
+    }
 }
 
 /// The keys for a command on the machine itself: from the folder where this account may read it, else by the vault that runs.
@@ -167,9 +197,9 @@ fn connect(socket: &Path, within: Duration) -> io::Result<UnixStream> {
     }
 }
 
-/// Its standard output is the first socket, so that nothing of the gate's is left open in it, and the others are handed over
-/// there; a passphrase is typed into its standard input, and what it logs stands with what the gate logs.
-fn start_child(config: &Path, form: LogForm) -> io::Result<([UnixStream; 3], Child)> {
+/// Its standard output is a socket, so that nothing of the gate's is left open in it, by which its connections are handed over;
+/// a passphrase is typed into its standard input, and what it logs stands with what the gate logs.
+fn start_child(config: &Path, form: LogForm) -> io::Result<(UnixStream, Child)> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("holdpoint").args(["vault", "--child", "--config"]).arg(config);
@@ -177,9 +207,8 @@ fn start_child(config: &Path, form: LogForm) -> io::Result<([UnixStream; 3], Chi
         command.arg("--log-json");
     }
     let child = command.stdout(Stdio::from(OwnedFd::from(theirs))).spawn()?;
-    let (second, third) = (UnixStream::pair()?, UnixStream::pair()?);
-    handing::hand_over(&ours, &[second.1, third.1])?;
-    Ok(([ours, second.0, third.0], child))
+    be_patient(&ours, PATIENCE)?;
+    Ok((ours, child))
 }
 
 /// What the vault is told of the configuration.
@@ -242,23 +271,32 @@ fn opened(config: &Config, path: &Path) -> Result<Arc<Vault>, VaultEnds> {
 
 /// Answers the gate that started this process, until it ends. That keys do not open is said to it, who says it to people.
 pub(crate) fn serve_parent(config: &Config, path: &Path) -> Result<(), VaultEnds> {
-    let mut stream = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let others = handing::taken(&stream)?;
+    let door = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
     serve::harden();
     confine::lock_memory();
     leave_stopping_to_the_gate()?;
     let vault = match opened(config, path) {
         Ok(vault) => vault,
-        Err(ends @ VaultEnds::Seal(_)) => {
-            return Ok(Vault::refuse_all(&mut stream, &Answer::Sealed(ends.to_string()))?);
-        }
-        Err(ends) => return Ok(Vault::refuse_all(&mut stream, &Answer::Refused(ends.to_string()))?),
+        Err(ends @ VaultEnds::Seal(_)) => return refuse_first(&door, &Answer::Sealed(ends.to_string())),
+        Err(ends) => return refuse_first(&door, &Answer::Refused(ends.to_string())),
     };
     confine::vault(config, path);
-    for other in others {
-        answer_apart(other, &vault, None)?;
+    let open = Arc::default();
+    while let Some(stream) = handing::taken(&door)? {
+        answer_apart(stream, &vault, &open).unwrap_or_else(|why| refused(&why));
     }
-    Ok(vault.serve(&mut stream, Timestamp::now)?)
+    Ok(())
+}
+
+fn refuse_first(door: &UnixStream, answer: &Answer) -> Result<(), VaultEnds> {
+    match handing::taken(door)? {
+        Some(mut stream) => Ok(Vault::refuse_all(&mut stream, answer)?),
+        None => Ok(()),
+    }
+}
+
+fn refused(why: &str) {
+    tracing::warn!(why, "a connection to the vault was refused");
 }
 
 /// Ctrl-C on a terminal reaches both processes, and the gate has sessions to seal first. Once heard, a signal ends nothing
@@ -299,8 +337,7 @@ pub(crate) fn serve_socket(config: &Config, path: &Path, socket: &Path) -> Resul
     let open = Arc::default();
     loop {
         match listener.accept() {
-            Ok((stream, _)) => answer(stream, &vault, &guard, &open)
-                .unwrap_or_else(|why| tracing::warn!(%why, "a connection to the vault was refused")),
+            Ok((stream, _)) => answer(stream, &vault, &guard, &open).unwrap_or_else(|why| refused(&why)),
             // Too many files are open, or whoever came is gone: those who are answered are answered on.
             Err(error) => {
                 tracing::warn!(%error, "nobody can connect to the vault");
@@ -368,18 +405,18 @@ fn answer(stream: UnixStream, vault: &Arc<Vault>, guard: &Guard, open: &Arc<Atom
     }
     // A folder may have changed hands since the start: a unit's StateDirectory does so when the gate is started.
     guard.check()?;
-    let place = Place::taken(open).ok_or("too many connections")?;
-    answer_apart(stream, vault, Some(place)).map_err(|error| error.to_string())
+    answer_apart(stream, vault, open)
 }
 
 /// In a thread of its own, until whoever is at the other end ends.
-fn answer_apart(mut stream: UnixStream, vault: &Arc<Vault>, place: Option<Place>) -> io::Result<()> {
-    let vault = Arc::clone(vault);
+fn answer_apart(mut stream: UnixStream, vault: &Arc<Vault>, open: &Arc<AtomicUsize>) -> Result<(), String> {
+    let (place, vault) = (Place::taken(open).ok_or("too many connections")?, Arc::clone(vault));
     let answering = move || {
         let _place = place;
         if let Err(why) = vault.serve(&mut stream, Timestamp::now) {
             tracing::warn!(%why, "a connection to the vault broke");
         }
     };
-    std::thread::Builder::new().name("answering".into()).spawn(answering).map(drop)
+    let started = std::thread::Builder::new().name("answering".into()).spawn(answering);
+    started.map(drop).map_err(|error| error.to_string())
 }

@@ -64,10 +64,12 @@ impl Api {
         let around = self.own(who.person(), grant)?;
         let expires = around.case.deadline.min(LASTS_MAX.after(now));
         let ca = &self.parts().tls_ca;
+        let (ca_pem, ca_succession_pem) = ca.authorities_and_succession();
         let made = ca.client_certificate(self.desk().deployment(), who, signed_in, grant, key, (now, expires));
         Ok(ClientCertificate {
             certificate: made?,
-            ca_pem: ca.authorities_pem(),
+            ca_pem,
+            ca_succession_pem,
             expires,
             source: who.source(),
             face: TcpFaceView { host: self.parts().gate.name.clone(), port, services },

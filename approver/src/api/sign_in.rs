@@ -343,8 +343,18 @@ async fn token_for(api: &Api, login: &Authenticated) -> Result<SignedIn, Problem
     let on_duty_until =
         api.desk().with_state(|state| state.people.get(&person).and_then(|person| person.on_duty_until));
     let (expires, timezone) = (token::LASTS.after(now), timezone(api));
-    let ca_pem = api.parts().tls_ca.authorities_pem();
-    Ok(SignedIn { token, token_id, expires, person, key_alone: false, timezone, on_duty_until, ca_pem })
+    let (ca_pem, ca_succession_pem) = api.parts().tls_ca.authorities_and_succession();
+    Ok(SignedIn {
+        token,
+        token_id,
+        expires,
+        person,
+        key_alone: false,
+        timezone,
+        on_duty_until,
+        ca_pem,
+        ca_succession_pem,
+    })
 }
 
 fn timezone(api: &Api) -> String {
@@ -375,6 +385,16 @@ fn key_alone(api: &Api, verified: &VerifiedKey) -> Result<SignedIn, Problem> {
     let (token, token_id) = api.0.passes.give(person, verified.key(), api.clock().boot());
     tracing::warn!(%person, "signed in by key alone, because the directory does not answer: may see and cut");
     let (expires, timezone) = (token::LASTS.after(api.clock().wall()), timezone(api));
-    let ca_pem = api.parts().tls_ca.authorities_pem();
-    Ok(SignedIn { token, token_id, expires, person, key_alone: true, timezone, on_duty_until: None, ca_pem })
+    let (ca_pem, ca_succession_pem) = api.parts().tls_ca.authorities_and_succession();
+    Ok(SignedIn {
+        token,
+        token_id,
+        expires,
+        person,
+        key_alone: true,
+        timezone,
+        on_duty_until: None,
+        ca_pem,
+        ca_succession_pem,
+    })
 }

@@ -185,10 +185,17 @@ impl KeyFolder {
     }
 
     fn renewing(&self, name: RingName) -> Result<Vec<Step>, NotRenewed> {
-        if self.ring(name)?.next.is_some() {
+        let Ring { now, next, .. } = self.ring(name)?;
+        if next.is_some() {
             return Err(NotRenewed::HasNext(name));
         }
-        Ok(vec![Step::Put { file: Place::Next.file(name), key: fresh(name) }])
+        let key = if name == RingName::TlsCa { self.tls_ca_after(&now.key)? } else { fresh(name) };
+        Ok(vec![Step::Put { file: Place::Next.file(name), key }])
+    }
+
+    fn tls_ca_after(&self, former: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
+        let next = pair(former).and_then(|former| TlsCa::make_after(&former).ok());
+        next.map(|next| joined(&next)).ok_or_else(|| self.damaged(RingName::TlsCa.as_str()))
     }
 
     /// What is done twice, after a step that a crash came behind, is done once.
@@ -229,16 +236,16 @@ impl KeyFolder {
         let _alone = self.alone()?;
         let draft = left_by_seal(&dir);
         remove_folder(&draft)?;
-        fs::DirBuilder::new().mode(0o700).create(&draft).map_err(at(&draft))?;
-        let made = self.sealed_into(&draft, to).and_then(|()| {
-            let exchanged = renameat_with(CWD, &draft, CWD, &dir, RenameFlags::EXCHANGE);
-            exchanged.map_err(|error| at(&dir)(error.into()))
-        });
-        let synced = made.and_then(|()| sync_dir(parent(&dir)));
-        synced.and(remove_folder(&draft))
+        if let Err(fault) = self.sealed_into(&draft, to).and_then(|()| exchange(&draft, &dir)) {
+            return remove_folder(&draft).and(Err(fault));
+        }
+        // Which of the two is the new one is on the disk before one of them goes.
+        sync_dir(parent(&dir))?;
+        remove_folder(&draft)
     }
 
     fn sealed_into(&self, draft: &Path, to: &Seal) -> Result<(), KeyFault> {
+        fs::DirBuilder::new().mode(0o700).create(draft).map_err(at(draft))?;
         let new = Self::new(draft.to_owned(), &*make_sealing_key(draft, to)?);
         for file in [LOG, SECRETS] {
             new.put_since(file, &self.bytes(file)?, self.since(file)?)?;
@@ -281,7 +288,7 @@ impl KeyFolder {
     fn member(&self, file: &str) -> Result<Member<Zeroizing<Vec<u8>>>, KeyFault> {
         let mut key = self.bytes(file)?;
         if file == RingName::TlsCa.as_str() && first_of(&key) == Some(key.len()) {
-            key = joined(&key, &self.bytes(TLS_CA_CERTIFICATE)?);
+            key = joined(&Pair { key, certificate: self.bytes(TLS_CA_CERTIFICATE)?.to_vec(), succession: None });
         }
         Ok(Member { key, since: self.since(file)? })
     }
@@ -334,26 +341,25 @@ pub fn beside(dir: &Path) -> BTreeMap<RingName, (Option<Timestamp>, Option<Times
 /// What a new key is made of.
 fn fresh(name: RingName) -> Zeroizing<Vec<u8>> {
     match name {
-        RingName::TlsCa => {
-            let Pair { key, certificate } = TlsCa::make();
-            joined(&key, &certificate)
-        }
+        RingName::TlsCa => joined(&TlsCa::make()),
         RingName::SshCa | RingName::SshHost | RingName::Token => Zeroizing::new(chance::secret::<32>().to_vec()),
     }
 }
 
-/// Both are DER, which says how long it is.
-fn joined(key: &[u8], certificate: &[u8]) -> Zeroizing<Vec<u8>> {
+/// All of it is DER, which says how long it is.
+fn joined(Pair { key, certificate, succession }: &Pair) -> Zeroizing<Vec<u8>> {
+    let parts = [key.as_slice(), certificate, succession.as_deref().unwrap_or_default()];
     // Room for all of it at once: a vector that grows leaves copies behind that nobody wipes.
-    let mut both = Zeroizing::new(Vec::with_capacity(key.len() + certificate.len()));
-    both.extend_from_slice(key);
-    both.extend_from_slice(certificate);
-    both
+    let mut all = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
+    parts.iter().for_each(|part| all.extend_from_slice(part));
+    all
 }
 
-fn pair(both: &[u8]) -> Option<Pair> {
-    let (key, certificate) = both.split_at_checked(first_of(both)?)?;
-    Some(Pair { key: Zeroizing::new(key.to_vec()), certificate: certificate.to_vec() })
+fn pair(all: &[u8]) -> Option<Pair> {
+    let (key, rest) = all.split_at_checked(first_of(all)?)?;
+    let (certificate, succession) = rest.split_at_checked(first_of(rest)?)?;
+    let succession = (!succession.is_empty()).then(|| succession.to_vec());
+    Some(Pair { key: Zeroizing::new(key.to_vec()), certificate: certificate.to_vec(), succession })
 }
 
 /// Of how many bytes the first element of DER is (X.690, 8.1.3): a sequence of less than 64 KiB.
@@ -402,6 +408,10 @@ pub fn remove(path: &Path) -> Result<(), KeyFault> {
     }
 }
 
+fn exchange(one: &Path, other: &Path) -> Result<(), KeyFault> {
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(|error| at(other)(error.into()))
+}
+
 fn remove_folder(path: &Path) -> Result<(), KeyFault> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
@@ -443,6 +453,16 @@ mod tests {
             let dir = folder.path().join("keys");
             KeyStore::create(&dir, &Seal::File).unwrap();
             Self { _folder: folder, dir }
+        }
+
+        /// As earlier versions made it: the certificate of the TLS CA in a file of its own.
+        fn of_an_earlier_version() -> Self {
+            let home = Self::new();
+            let folder = home.folder();
+            let Pair { key, certificate, .. } = pair(&folder.bytes("tls-ca").unwrap()).unwrap();
+            folder.put("tls-ca", &key).unwrap();
+            folder.put(TLS_CA_CERTIFICATE, &certificate).unwrap();
+            home
         }
 
         fn folder(&self) -> KeyFolder {
@@ -496,8 +516,8 @@ mod tests {
 
     #[test]
     fn after_each_step_of_a_switch_the_folder_opens_with_both_keys_and_the_switch_can_be_done_again() {
-        for name in RingName::ALL {
-            let home = Home::new();
+        let homes = RingName::ALL.map(|name| (name, Home::new()));
+        for (name, home) in homes.into_iter().chain([(RingName::TlsCa, Home::of_an_earlier_version())]) {
             home.folder().renew(name).unwrap();
             let [first, second, _] = home.ring(name);
             let count = home.folder().switching(name).unwrap().len();
@@ -518,6 +538,8 @@ mod tests {
                 assert!(!folder.path(&Place::Next.file(name)).exists(), "nothing is left of the crash");
                 folder.forget(name).unwrap();
                 folder.renew(name).unwrap();
+                folder.switch(name).unwrap();
+                assert!(!folder.path(TLS_CA_CERTIFICATE).exists(), "nor of an earlier version");
             }
         }
     }
@@ -551,11 +573,8 @@ mod tests {
 
     #[test]
     fn a_folder_of_an_earlier_version_opens_and_can_be_switched() {
-        let home = Home::new();
+        let home = Home::of_an_earlier_version();
         let folder = home.folder();
-        let Pair { key, certificate } = pair(&folder.bytes("tls-ca").unwrap()).unwrap();
-        folder.put("tls-ca", &key).unwrap();
-        folder.put(TLS_CA_CERTIFICATE, &certificate).unwrap();
         let [first, ..] = home.ring(RingName::TlsCa);
         folder.renew(RingName::TlsCa).unwrap();
         folder.switch(RingName::TlsCa).unwrap();
@@ -608,6 +627,28 @@ mod tests {
         fs::write(&credential, [7; 40]).unwrap();
         KeyFolder::open(&home.dir, &seal).unwrap().seal(&Seal::SystemdCredential(credential.clone())).unwrap();
         assert_eq!(KeyStore::open(&home.dir, &Seal::SystemdCredential(credential)).unwrap().rings(), rings);
+    }
+
+    #[test]
+    fn a_seal_that_was_killed_after_the_exchange_is_finished_by_the_next_and_no_key_is_lost() {
+        let seal = Seal::Passphrase(Zeroizing::new("six short words".into()));
+        for removed in [None, Some("log.sealed")] {
+            let home = Home::new();
+            home.folder().renew(RingName::TlsCa).unwrap();
+            let (rings, old) = (home.store().rings(), left_by_seal(&home.dir));
+            home.folder().sealed_into(&old, &seal).and_then(|()| exchange(&old, &home.dir)).unwrap();
+            assert_eq!(KeyStore::open(&home.dir, &seal).unwrap().rings(), rings);
+            assert_eq!(KeyStore::open(&old, &Seal::File).unwrap().rings(), rings, "nothing of the old one is gone yet");
+            removed.iter().for_each(|file| fs::remove_file(old.join(file)).unwrap());
+            assert!(matches!(KeyFolder::open(&home.dir, &Seal::File), Err(KeyFault::OtherSeal { .. })));
+            let folder = KeyFolder::open(&home.dir, &seal).unwrap();
+            folder.forget_next(RingName::TlsCa).unwrap();
+            folder.seal(&seal).unwrap();
+            let [_, (_, tls_ca), ..] = KeyStore::open(&home.dir, &seal).unwrap().rings();
+            let [_, (_, before), ..] = rings;
+            assert_eq!((tls_ca.now, tls_ca.next), (before.now, None), "what was done since counts");
+            assert!(!old.exists());
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ pub mod wire;
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use policies::ids::SessionId;
 use zeroize::Zeroizing;
@@ -33,7 +34,8 @@ pub enum VaultFault {
 const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 
 /// The gate's end of its connections to its vault. Cheap to clone. On each connection one question is under way at a time, and
-/// once one went wrong nobody is asked anything there any more, because an answer might be another's.
+/// once one went wrong nobody is asked anything there any more, because an answer might be another's. What waits for a disk goes on
+/// over another connection then; without the others there is no gate.
 #[derive(Clone)]
 pub struct Line {
     ends: Arc<Ends>,
@@ -44,33 +46,56 @@ pub struct Line {
 pub type Around = fn(&'static str, &mut dyn FnMut());
 
 struct Ends {
-    signing: Mutex<State>,
-    handshakes: Option<Mutex<State>>,
-    files: Option<Mutex<State>>,
+    signing: End,
+    handshakes: Option<End>,
+    files: Option<End>,
 }
+
+/// One connection, and how another comes in its place, if one does.
+struct End {
+    state: Mutex<State>,
+    anew: Option<Anew>,
+}
+
+/// Opens another connection in place of one that broke for this reason.
+type Anew = Box<dyn Fn(&str) -> io::Result<Box<dyn Stream>> + Send + Sync>;
 
 enum State {
-    Open(Box<dyn Stream>),
-    Broken(String),
+    Open {
+        stream: Box<dyn Stream>,
+        /// It is the first, or something was answered on it.
+        is_proven: bool,
+    },
+    Broken {
+        why: String,
+        /// Before, no other is opened in its place.
+        again_at: Instant,
+    },
 }
 
-impl State {
-    fn of(stream: impl Stream + 'static) -> Mutex<Self> {
-        Mutex::new(Self::Open(Box::new(stream)))
-    }
-}
+/// A vault that hangs, or says nothing on a new connection either, is left alone for so long: each try may leave it a thread that waits
+/// for its disk.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
 
 impl Line {
     /// Over this one stream, whose reads and writes end by themselves where the other side hangs.
     pub fn new(stream: impl Stream + 'static) -> Self {
-        Self::of(Ends { signing: State::of(stream), handshakes: None, files: None })
+        Self::of(Ends { signing: End::of(stream), handshakes: None, files: None })
     }
 
     /// Over a stream for what sessions wait for, one for handshakes, of which strangers may want as many as they like, and one
-    /// for what waits for a disk: none of them waits for another.
-    pub fn apart<S: Stream + 'static>([signing, handshakes, files]: [S; 3]) -> Self {
-        let (handshakes, files) = (Some(State::of(handshakes)), Some(State::of(files)));
-        Self::of(Ends { signing: State::of(signing), handshakes, files })
+    /// for what waits for a disk: none of them waits for another. Once the last breaks, `anew` is told why and opens another, and what
+    /// was asked is asked again there: it may be done twice.
+    pub fn apart<S: Stream + 'static>(
+        [signing, handshakes, files]: [S; 3],
+        anew: impl Fn(&str) -> io::Result<S> + Send + Sync + 'static,
+    ) -> Self {
+        let anew: Anew = Box::new(move |why| {
+            let stream: Box<dyn Stream> = Box::new(anew(why)?);
+            Ok(stream)
+        });
+        let (handshakes, files) = (Some(End::of(handshakes)), Some(End { anew: Some(anew), ..End::of(files) }));
+        Self::of(Ends { signing: End::of(signing), handshakes, files })
     }
 
     fn of(ends: Ends) -> Self {
@@ -88,14 +113,14 @@ impl Line {
     /// It does not answer, or is another's.
     pub fn ping(&self) -> Result<(), VaultFault> {
         for end in [Some(&self.ends.signing), self.ends.handshakes.as_ref()].into_iter().flatten() {
-            match ask(end, &Ask::Ping)? {
+            match end.ask(&Ask::Ping)? {
                 Answer::Here(version) if version == PROGRAM => {}
                 Answer::Here(version) => {
                     let why =
                         format!("it runs version {version} of the program, and this is {PROGRAM}: start both anew");
                     return Err(VaultFault::Refused(why));
                 }
-                _ => return Err(odd(end)),
+                _ => return Err(end.odd()),
             }
         }
         Ok(())
@@ -124,7 +149,7 @@ impl Line {
     fn heard(&self, telling: &Ask) -> Result<(), VaultFault> {
         match self.ask(telling)? {
             Answer::Here(_) => Ok(()),
-            _ => Err(odd(self.end(telling))),
+            _ => Err(self.end(telling).odd()),
         }
     }
 
@@ -149,52 +174,52 @@ impl Line {
     fn keys_by(&self, ask: &Ask) -> Result<Public, VaultFault> {
         match self.ask(ask)? {
             Answer::Public(public) => Ok(*public),
-            _ => Err(odd(self.end(ask))),
+            _ => Err(self.end(ask).odd()),
         }
     }
 
     pub(crate) fn files(&self) -> Result<Files, VaultFault> {
         match self.ask(&Ask::Files)? {
             Answer::Files(files) => Ok(files),
-            _ => Err(odd(self.end(&Ask::Files))),
+            _ => Err(self.end(&Ask::Files).odd()),
         }
     }
 
     pub(crate) fn bytes(&self, ask: &Ask) -> Result<Zeroizing<Vec<u8>>, VaultFault> {
         match self.ask(ask)? {
             Answer::Bytes(bytes) => Ok(bytes.0),
-            _ => Err(odd(self.end(ask))),
+            _ => Err(self.end(ask).odd()),
         }
     }
 
     pub(crate) fn text(&self, ask: &Ask) -> Result<String, VaultFault> {
         match self.ask(ask)? {
             Answer::Text(text) => Ok(text),
-            _ => Err(odd(self.end(ask))),
+            _ => Err(self.end(ask).odd()),
         }
     }
 
     pub(crate) fn key(&self, ask: &Ask) -> Result<wire::HandshakeKey, VaultFault> {
         match self.ask(ask)? {
             Answer::HandshakeKey(key) => Ok(key),
-            _ => Err(odd(self.end(ask))),
+            _ => Err(self.end(ask).odd()),
         }
     }
 
     pub(crate) fn step(&self, ask: &Ask) -> Result<Option<u64>, VaultFault> {
         match self.ask(ask)? {
             Answer::Step(step) => Ok(step),
-            _ => Err(odd(self.end(ask))),
+            _ => Err(self.end(ask).odd()),
         }
     }
 
     fn ask(&self, question: &Ask) -> Result<Answer, VaultFault> {
         let mut answer = None;
-        (self.around)(question.word(), &mut || answer = Some(ask(self.end(question), question)));
+        (self.around)(question.word(), &mut || answer = Some(self.end(question).ask(question)));
         answer.unwrap_or_else(|| Err(VaultFault::Gone("it was not asked".to_owned())))
     }
 
-    fn end(&self, question: &Ask) -> &Mutex<State> {
+    fn end(&self, question: &Ask) -> &End {
         let Ends { signing, handshakes, files } = &*self.ends;
         match question.way() {
             Way::Signing => signing,
@@ -204,40 +229,86 @@ impl Line {
     }
 }
 
-fn ask(end: &Mutex<State>, question: &Ask) -> Result<Answer, VaultFault> {
-    let mut state = end.lock().unwrap_or_else(PoisonError::into_inner);
-    let stream = match &mut *state {
-        State::Open(stream) => stream,
-        State::Broken(why) => return Err(VaultFault::Gone(why.clone())),
-    };
-    // Of what is too long nothing goes over, so that the next question finds all as it was.
-    let question = wire::encoded(question).map_err(|error| VaultFault::Refused(error.to_string()))?;
-    let written = stream.write_all(&question).and_then(|()| stream.flush());
-    match written.and_then(|()| wire::read(stream)) {
-        Ok(Some(Answer::Refused(why))) => Err(VaultFault::Refused(why)),
-        Ok(Some(Answer::Sealed(why))) => Err(VaultFault::Sealed(why)),
-        Ok(Some(answer)) => Ok(answer),
-        ended => {
-            let why = ended.map_or_else(|error| in_words(&error), |_| "it ended".to_owned());
-            *state = State::Broken(why.clone());
-            Err(VaultFault::Gone(why))
+impl End {
+    fn of(stream: impl Stream + 'static) -> Self {
+        Self { state: Mutex::new(State::Open { stream: Box::new(stream), is_proven: true }), anew: None }
+    }
+
+    /// Asks, and asks again where another connection may be opened: once, since that one has proved nothing.
+    fn ask(&self, question: &Ask) -> Result<Answer, VaultFault> {
+        let mut state = self.lock();
+        // Of what is too long nothing goes over, so that the next question finds all as it was.
+        let question = wire::encoded(question).map_err(|error| VaultFault::Refused(error.to_string()))?;
+        loop {
+            let (stream, is_proven) = self.open(&mut state)?;
+            match asked(stream, &question) {
+                Ok(answer) => {
+                    *is_proven = true;
+                    return match answer {
+                        Answer::Refused(why) => Err(VaultFault::Refused(why)),
+                        Answer::Sealed(why) => Err(VaultFault::Sealed(why)),
+                        answer => Ok(answer),
+                    };
+                }
+                Err(error) => {
+                    let left_alone = if *is_proven && !hangs(&error) { Duration::ZERO } else { LEFT_ALONE };
+                    *state = State::broken(in_words(&error), left_alone);
+                }
+            }
         }
     }
+
+    /// The connection, or another that comes in its place.
+    fn open<'s>(&self, state: &'s mut State) -> Result<(&'s mut dyn Stream, &'s mut bool), VaultFault> {
+        let why = match state {
+            State::Broken { why, again_at } if *again_at <= Instant::now() => Some(why.clone()),
+            _ => None,
+        };
+        if let (Some(why), Some(anew)) = (why, &self.anew) {
+            *state = match anew(&why) {
+                Ok(stream) => State::Open { stream, is_proven: false },
+                Err(error) => State::broken(error.to_string(), LEFT_ALONE),
+            };
+        }
+        match state {
+            State::Open { stream, is_proven } => Ok((stream.as_mut(), is_proven)),
+            State::Broken { why, .. } => Err(VaultFault::Gone(why.clone())),
+        }
+    }
+
+    fn odd(&self) -> VaultFault {
+        let why = "it answered something else than it was asked".to_owned();
+        *self.lock() = State::broken(why.clone(), LEFT_ALONE);
+        VaultFault::Gone(why)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn broken(why: String, left_alone: Duration) -> Self {
+        Self::Broken { why, again_at: Instant::now() + left_alone }
+    }
+}
+
+/// One question, and its answer.
+fn asked(stream: &mut dyn Stream, question: &[u8]) -> io::Result<Answer> {
+    stream.write_all(question)?;
+    stream.flush()?;
+    wire::read(stream)?.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "it ended"))
+}
+
+fn hangs(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            "it hangs (where it is a service of its own: systemctl restart holdpoint-vault)".to_owned()
-        }
-        _ => error.to_string(),
+    if hangs(error) {
+        return "it hangs (where it is a service of its own: systemctl restart holdpoint-vault)".to_owned();
     }
-}
-
-fn odd(end: &Mutex<State>) -> VaultFault {
-    let why = "it answered something else than it was asked".to_owned();
-    *end.lock().unwrap_or_else(PoisonError::into_inner) = State::Broken(why.clone());
-    VaultFault::Gone(why)
+    error.to_string()
 }
 
 impl fmt::Debug for Line {

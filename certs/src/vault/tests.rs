@@ -1,6 +1,8 @@
 //! Both ends, over a pair of sockets.
 
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
@@ -49,11 +51,18 @@ impl Stage {
     }
 
     fn line(&self) -> Line {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let (vault, clock) = (Arc::clone(&self.vault), Arc::clone(&self.clock));
-        // It ends with the line.
-        std::thread::spawn(move || vault.serve(&mut theirs, || *clock.lock().unwrap()).unwrap_or_default());
-        Line::new(ours)
+        Line::new(connection(&self.vault, &self.clock))
+    }
+
+    /// Three connections, the last of which loses what is answered there, and in its place others, of which the first so many do, too.
+    /// Beside it, how many were opened.
+    fn losing(&self, also: usize) -> (Line, Arc<AtomicUsize>) {
+        let (vault, clock, count) = (Arc::clone(&self.vault), Arc::clone(&self.clock), Arc::<AtomicUsize>::default());
+        let opened = Arc::clone(&count);
+        let open = move |loses| Losing { stream: connection(&vault, &clock), loses };
+        let first = [open(false), open(false), open(true)];
+        let line = Line::apart(first, move |_| Ok(open(opened.fetch_add(1, Ordering::SeqCst) < also)));
+        (line, count)
     }
 
     fn there(&self) -> KeyStore {
@@ -70,6 +79,37 @@ impl Stage {
 
     fn passes(&self, minutes: i64) {
         *self.clock.lock().unwrap() += SignedDuration::from_mins(minutes);
+    }
+}
+
+/// To this vault, which answers until it is dropped.
+fn connection(vault: &Arc<Vault>, clock: &Arc<Mutex<Timestamp>>) -> UnixStream {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let (vault, clock) = (Arc::clone(vault), Arc::clone(clock));
+    std::thread::spawn(move || vault.serve(&mut theirs, || *clock.lock().unwrap()).unwrap_or_default());
+    ours
+}
+
+/// A connection, of which what comes back may be lost once it was sent.
+struct Losing {
+    stream: UnixStream,
+    loses: bool,
+}
+
+impl Read for Losing {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.stream.read(into)?;
+        Ok(if self.loses { 0 } else { read })
+    }
+}
+
+impl Write for Losing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 
@@ -138,7 +178,13 @@ fn a_vault_turns_to_new_keys_when_it_is_told_and_a_fault_turns_none() {
     assert_eq!(there.reload().unwrap(), RingName::ALL);
     assert_eq!(&certified(), ca.public_key().key_data());
     assert!(ca.public_key() != first && ca.believed() == [ca.public_key(), first]);
-    assert_eq!(there.rings(), KeyStore::open(&stage.path("keys"), &Seal::File).unwrap().rings());
+    let opened = KeyStore::open(&stage.path("keys"), &Seal::File).unwrap();
+    assert_eq!(there.rings(), opened.rings());
+    let told = there.tls_ca().authorities_and_succession();
+    assert_eq!(told, opened.tls_ca().authorities_and_succession());
+    let ((authorities, succession), before) = (told, stage.here.tls_ca().authorities_pem());
+    let taken = crate::succession::take_over(&before, &authorities, &succession, stage.now()).unwrap();
+    assert_eq!((taken.ca_pem, taken.stranger), (authorities, None), "the one before signed it");
     let valid = Window { from: stage.now(), until: stage.now() + SignedDuration::from_hours(1) };
     let certifies = |key: &ssh_key::PrivateKey| ca.host_certificate(key.public_key(), &["a".to_owned()], valid).is_ok();
     assert!(certifies(&there.ssh_host_key().private()) && certifies(&host) && !certifies(&key));
@@ -361,6 +407,46 @@ fn a_line_that_broke_stays_broken() {
     assert!(matches!(line.configuration(), Err(VaultFault::Gone(_))), "an answer to another question");
     assert!(wire::write(&mut theirs, &Answer::Step(None)).is_err(), "nobody listens any more");
     assert!(matches!(line.ping(), Err(VaultFault::Gone(_))));
+}
+
+#[test]
+fn what_was_answered_and_lost_while_keys_are_read_anew_is_asked_again_on_another_connection() {
+    let stage = Stage::new();
+    let (line, opened) = stage.losing(0);
+    let folder = KeyFolder::open(&stage.path("keys"), &Seal::File).unwrap();
+    let there = KeyStore::in_vault(&line).unwrap();
+    folder.renew(RingName::SshCa).unwrap();
+    assert_eq!(there.reload().unwrap(), [RingName::SshCa]);
+    folder.renew(RingName::TlsCa).unwrap();
+    assert_eq!(there.reload().unwrap(), [RingName::TlsCa]);
+    assert_eq!(opened.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_vault_that_says_nothing_on_another_connection_either_is_left_alone_for_a_while() {
+    let stage = Stage::new();
+    let (line, opened) = stage.losing(1);
+    let there = KeyStore::in_vault(&line).unwrap();
+    KeyFolder::open(&stage.path("keys"), &Seal::File).unwrap().renew(RingName::SshCa).unwrap();
+    let is_gone = |reloaded| matches!(reloaded, Err(KeyFault::Vault(VaultFault::Gone(_))));
+    assert!(is_gone(there.reload()) && is_gone(there.reload()));
+    assert!(opened.load(Ordering::SeqCst) == 1 && there.ssh_ca().believed().len() == 1, "all is as it was");
+    there.log_key().sign(b"what sessions wait for goes on").unwrap();
+    let files = line.ends.files.as_ref().unwrap();
+    let is_over = State::broken("its time is over".to_owned(), Duration::ZERO);
+    assert!(matches!(std::mem::replace(&mut *files.lock(), is_over), State::Broken { again_at, .. }
+        if again_at.duration_since(Instant::now()) > LEFT_ALONE / 2));
+    assert_eq!((there.reload().unwrap(), opened.load(Ordering::SeqCst)), (vec![RingName::SshCa], 2));
+}
+
+#[test]
+fn a_vault_that_hangs_is_asked_on_another_connection_later_and_not_at_once() {
+    let ((ours, _theirs), (signing, handshakes)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    ours.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    let line = Line::apart([signing, handshakes, ours], |_| panic!("not at once"));
+    for _ in 0..2 {
+        assert!(matches!(line.configuration(), Err(VaultFault::Gone(why)) if why.contains("it hangs")));
+    }
 }
 
 #[test]

@@ -245,6 +245,8 @@ pub struct Public {
     pub ssh_ca: Ring<String>,
     /// The TLS CA's certificates (DER).
     pub tls_ca: Ring<Bytes>,
+    /// Those by which one of them, or one from before, signed the next (DER).
+    pub tls_ca_succession: Vec<Bytes>,
     /// The public half of the logs' key (Ed25519).
     pub log: Bytes,
     /// The public halves of the tokens' key (Ed25519).

@@ -162,3 +162,63 @@ impl FaceTls {
         self.certificates.tell(self.face, Standing { from: given.valid_from(), until: given.valid_until(), unread });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use certs::keys::Seal;
+    use certs::vault::Line;
+    use certs::vault::answering::{Allowed, Vault};
+    use certs::vault::wire::{self, Answer, Ask};
+    use jiff::Timestamp;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A line to a vault that refuses the next so many certificates of servers.
+    fn refusing(keys: KeyStore, refusals: watch::Sender<u32>) -> Line {
+        let (ours, mut gate) = UnixStream::pair().unwrap();
+        let (mut vault, mut theirs) = UnixStream::pair().unwrap();
+        let answering = Vault::new(keys, Allowed::default());
+        thread::spawn(move || answering.serve(&mut theirs, Timestamp::now).unwrap_or_default());
+        thread::spawn(move || {
+            while let Ok(Some(ask)) = wire::read::<Ask>(&mut gate) {
+                let refuses = matches!(ask, Ask::ServerCertificate { .. })
+                    && refusals.send_if_modified(|left| left.checked_sub(1).map(|less| *left = less).is_some());
+                let answer = if refuses {
+                    Answer::Refused("not now".to_owned())
+                } else {
+                    wire::write(&mut vault, &ask).unwrap();
+                    wire::read(&mut vault).unwrap().unwrap()
+                };
+                wire::write(&mut gate, &answer).unwrap();
+            }
+        });
+        Line::new(ours)
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_could_not_be_made_once_is_made_seconds_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let (refusals, mut refused) = watch::channel(0);
+        let vault = KeyStore::create(&folder.path().join("keys"), &Seal::File).unwrap();
+        let keys = Arc::new(KeyStore::in_vault(&refusing(vault, refusals.clone())).unwrap());
+        let ((turn_keys, turned), (clock, turn)) = (watch::channel(()), Clock::turned());
+        let (ca, names) = (keys.tls_ca(), vec!["plant.example".to_owned()]);
+        let certificates = Certificates::default();
+        let tls = FaceTls { ca, keys, turned, face: "plant", names, files: None, clock, certificates };
+        let (first, current) = tls.begin().unwrap();
+        let mut served = current.subscribe();
+        let keeping = tokio::spawn(tls.keep(first, current));
+        refusals.send_replace(1);
+        turn_keys.send_replace(());
+        // One thread carries both: what was refused was dealt with before this goes on.
+        timeout(Duration::from_secs(10), refused.wait_for(|left| *left == 0)).await.unwrap().unwrap();
+        assert!(!served.has_changed().unwrap());
+        turn.pass(FaceTls::FILES_LOOKED_AT);
+        timeout(Duration::from_secs(10), served.changed()).await.expect("it is made").unwrap();
+        keeping.abort();
+    }
+}

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use approver::api::types::{Enrol, EnrolledAnswer};
 use certs::enrolment::EnrolmentCode;
-use certs::tls::{CaFingerprint, authorities, first_contact_config, pem};
+use certs::tls::{authorities, first_contact_config, pem};
 use ssh_key::PublicKey;
 
 use super::wire::{Outgoing, Wire};
@@ -43,19 +43,17 @@ impl FirstContact {
         };
         let text = read_all(taken(wire.send(wanted).await?).await?).await?;
         let cas = authorities(&String::from_utf8_lossy(&text)).map_err(|cause| Fault::Odd(cause.to_string()))?;
-        // Whoever signed the gate's own certificate is the one of the code; beside it may be what comes next, by that one's word.
-        if !cas.iter().any(|ca| CaFingerprint::of(ca).prefix() == code.ca()) {
-            return Err(Fault::NotTheGate {
-                origin: origin.to_string(),
-                known_by: "enrolment code",
-                cause: "it hands out another CA".into(),
-                next: ASK_FOR_A_CODE,
-            });
-        }
-        Ok(Self { wire, ca_pem: cas.iter().map(pem).collect() })
+        // What may stand beside it is taken over at a sign-in, once this one has signed it.
+        let ca_pem = code.ca().find(&cas).map(pem).ok_or_else(|| Fault::NotTheGate {
+            origin: origin.to_string(),
+            known_by: "enrolment code",
+            cause: "it hands out another CA".into(),
+            next: ASK_FOR_A_CODE,
+        })?;
+        Ok(Self { wire, ca_pem })
     }
 
-    /// The certificates of its CAs, to be kept.
+    /// The certificate of its CA, to be kept.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }

@@ -13,7 +13,8 @@ use approver::directory::clean_text;
 use approver::mint;
 use certs::keys::KeyFault;
 use certs::sshsig::{Namespace, login_message};
-use certs::tls::{TlsFault, authorities, client_config, client_config_with};
+use certs::succession::{self, TakenOver};
+use certs::tls::{CaFingerprint, TlsFault, authorities, client_config, client_config_with};
 use certs::token::request_message;
 use data_encoding::HEXLOWER;
 use http_body_util::BodyExt as _;
@@ -137,6 +138,8 @@ pub struct Client {
     ca_pem: String,
     /// Why what the gate says of them is not in the profile's file, in words.
     unkept: Option<String>,
+    /// One that the gate names, and none that is trusted has signed.
+    stranger: Option<CaFingerprint>,
     tokens: TokenFile,
     held: Option<Held>,
     /// Whether something in between ends TLS, so that connections to services go as WebSockets.
@@ -169,7 +172,7 @@ impl Client {
         let tokens = TokenFile::beside(&profile);
         let held = tokens.read(Timestamp::now());
         held.iter().for_each(|held| wire.note_start(&held.start));
-        Ok(Self { profile, signer, wire, ca_pem, unkept: None, tokens, held, is_opened: false })
+        Ok(Self { profile, signer, wire, ca_pem, unkept: None, stranger: None, tokens, held, is_opened: false })
     }
 
     /// From now on the gate is reached through this proxy, or straight.
@@ -199,6 +202,11 @@ impl Client {
     /// Why what the gate said of its CAs is not kept for the next command, in words; nothing where it is.
     pub fn unkept(&self) -> Option<&str> {
         self.unkept.as_deref()
+    }
+
+    /// A CA that the gate names and none that is trusted here has signed: nothing of its counts.
+    pub const fn stranger(&self) -> Option<&CaFingerprint> {
+        self.stranger.as_ref()
     }
 
     /// Who and where.
@@ -279,18 +287,23 @@ impl Client {
         let held = Held::of(&self.profile, signed_in, self.wire.start());
         self.tokens.write(&held)?;
         self.held = Some(held);
-        self.take_over(&signed_in.ca_pem)
+        self.take_over(&signed_in.ca_pem, &signed_in.ca_succession_pem)
     }
 
-    /// What the gate says of its CAs counts from then on: so whoever was there while the next one was announced notices nothing when
-    /// it is in use. Where something in between opens TLS, it may say what it likes.
-    fn take_over(&mut self, ca_pem: &str) -> Result<(), Fault> {
-        if self.is_opened || ca_pem.is_empty() || authorities(ca_pem)? == authorities(&self.ca_pem)? {
+    /// Of the CAs that the gate names, what is trusted or signed by one that is, is trusted from then on: so whoever was there while the
+    /// next one was announced notices nothing when it is in use. Where something in between opens TLS, it may say what it likes.
+    fn take_over(&mut self, named: &str, succession: &str) -> Result<(), Fault> {
+        if self.is_opened || named.is_empty() {
             return Ok(());
         }
-        self.wire.trust(client_config(ca_pem)?);
-        ca_pem.clone_into(&mut self.ca_pem);
-        self.unkept = self.profile.replace_ca(ca_pem).err().map(|fault| fault.to_string());
+        let TakenOver { ca_pem, stranger } = succession::take_over(&self.ca_pem, named, succession, Timestamp::now())?;
+        self.stranger = stranger;
+        if authorities(&ca_pem)? == authorities(&self.ca_pem)? {
+            return Ok(());
+        }
+        self.wire.trust(client_config(&ca_pem)?);
+        self.unkept = self.profile.replace_ca(&ca_pem).err().map(|fault| fault.to_string());
+        self.ca_pem = ca_pem;
         Ok(())
     }
 

@@ -91,7 +91,7 @@ impl Client {
         let wanted = ClientCertificateWanted { signing_request: key.signing_request()? };
         let made: ClientCertificate =
             self.post(&format!("/api/v1/requests/{grant}/client-certificate"), &wanted).await?;
-        self.take_over(&made.ca_pem)?;
+        self.take_over(&made.ca_pem, &made.ca_succession_pem)?;
         Ok(made)
     }
 
@@ -103,7 +103,7 @@ impl Client {
         let wanted = json(&ClientCertificateWanted { signing_request: key.signing_request()? });
         let answer = shown(&self.wire, certificate, key, ("POST", "/api/v1/client-certificate"), wanted, None).await?;
         let made: ClientCertificate = read_json(answer).await?;
-        self.take_over(&made.ca_pem)?;
+        self.take_over(&made.ca_pem, &made.ca_succession_pem)?;
         Ok(made)
     }
 

@@ -62,6 +62,13 @@ pub(super) fn with_client(profile: &ProfileArg, work: impl AsyncFnOnce(&mut Clie
                  the gate is not known any more one day"
             ));
         }
+        if let Some(stranger) = client.stranger() {
+            saying::aside(format_args!(
+                "holdpoint: the gate names one more authority, {stranger}, which none that this profile trusts has signed: so it is \
+                 not trusted. Ask the plant: if it is theirs (`holdpoint keys` shows it there), they give you ca.pem anew, to be put \
+                 in place of the one that `ca` in the profile names; if it is not, somebody has broken into the gate"
+            ));
+        }
         done
     })
 }

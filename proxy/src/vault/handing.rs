@@ -1,4 +1,4 @@
-//! Sockets that are handed to a process over one that it has already (`SCM_RIGHTS`, unix(7)).
+//! Sockets that are handed to a process, one by one, over one that it has already (`SCM_RIGHTS`, unix(7)).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -10,37 +10,38 @@ use rustix::net::{
     recvmsg, sendmsg,
 };
 
-/// They go with one byte, which nobody reads otherwise.
+/// One goes with one byte, which nobody reads otherwise.
 const BYTE: &[u8] = b"+";
 
-/// Hands these over.
+/// Hands it over.
 ///
 /// # Errors
 /// The other side is gone.
-pub(super) fn hand_over(stream: &UnixStream, handed: &[UnixStream; 2]) -> io::Result<()> {
-    let handed = handed.each_ref().map(|one| one.as_fd());
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+pub(super) fn hand_over(door: &UnixStream, handed: &UnixStream) -> io::Result<()> {
+    let handed = [handed.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut with = SendAncillaryBuffer::new(&mut space);
     with.push(SendAncillaryMessage::ScmRights(&handed));
-    sendmsg(stream, &[IoSlice::new(BYTE)], &mut with, SendFlags::empty())?;
+    sendmsg(door, &[IoSlice::new(BYTE)], &mut with, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
-/// Takes what [`hand_over`] sends.
+/// Waits for what [`hand_over`] sends, and takes it; nothing where the other side is gone.
 ///
 /// # Errors
-/// Something else came, or nothing.
-pub(super) fn taken(stream: &UnixStream) -> io::Result<[UnixStream; 2]> {
-    let (mut byte, mut space) = ([0], [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))]);
+/// Something else came.
+pub(super) fn taken(door: &UnixStream) -> io::Result<Option<UnixStream>> {
+    let (mut byte, mut space) = ([0], [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
     let mut with = RecvAncillaryBuffer::new(&mut space);
-    recvmsg(stream, &mut [IoSliceMut::new(&mut byte)], &mut with, RecvFlags::CMSG_CLOEXEC)?;
-    let handed = with.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(handed) => Some(handed),
+    if recvmsg(door, &mut [IoSliceMut::new(&mut byte)], &mut with, RecvFlags::CMSG_CLOEXEC)?.bytes == 0 {
+        return Ok(None);
+    }
+    let mut handed = with.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut handed) => handed.next(),
         _ => None,
     });
-    let handed = handed.flatten().map(UnixStream::from).collect::<Vec<_>>();
-    let odd = |_| io::Error::new(io::ErrorKind::InvalidData, "no sockets were handed over");
-    handed.try_into().map_err(odd)
+    let odd = || io::Error::new(io::ErrorKind::InvalidData, "no socket was handed over");
+    handed.next().map(|handed| Some(UnixStream::from(handed))).ok_or_else(odd)
 }
 
 #[cfg(test)]
@@ -50,17 +51,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_handed_over_arrives_and_nothing_is_an_error() {
-        let ((ours, theirs), (mut one, far), (other, also_far)) =
-            (UnixStream::pair().unwrap(), UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
-        hand_over(&ours, &[far, also_far]).unwrap();
-        let [mut first, _] = taken(&theirs).unwrap();
-        one.write_all(b"through").unwrap();
-        drop((one, other));
-        let mut read = String::new();
-        first.read_to_string(&mut read).unwrap();
-        assert_eq!(read, "through");
-        drop(ours);
+    fn each_that_is_handed_over_arrives_by_itself_and_nothing_else_does() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        for words in ["one", "after the other"] {
+            let (mut near, far) = UnixStream::pair().unwrap();
+            hand_over(&ours, &far).unwrap();
+            drop(far);
+            near.write_all(words.as_bytes()).unwrap();
+            drop(near);
+            let mut read = String::new();
+            taken(&theirs).unwrap().unwrap().read_to_string(&mut read).unwrap();
+            assert_eq!(read, words);
+        }
+        (&ours).write_all(b"+").unwrap();
         assert_eq!(taken(&theirs).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        drop(ours);
+        assert!(taken(&theirs).unwrap().is_none());
     }
 }

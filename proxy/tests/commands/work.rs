@@ -83,6 +83,7 @@ async fn a_certificate_is_of_one_target(tess: &Somebody, request: &str) {
     let made = ClientCertificate {
         certificate: String::new(),
         ca_pem: String::new(),
+        ca_succession_pem: String::new(),
         expires: Timestamp::MAX,
         source: [127, 0, 0, 1].into(),
         face: TcpFaceView { host: "gate.mill3.example".into(), port: 8443, services: Vec::new() },

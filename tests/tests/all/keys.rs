@@ -205,6 +205,30 @@ fn people_go_on_while_all_keys_are_renewed_in_a_vault_that_is_a_service() {
 }
 
 #[test]
+fn an_authority_that_none_before_it_signed_is_taken_over_by_no_command() {
+    let mut plant = Plant::ready(Options::default());
+    // The same installation elsewhere, where another authority signs the next: files of both open in each other.
+    let (here, there) = (plant.installation(), plant.installation().with_file_name("elsewhere"));
+    run(Command::new("cp").arg("-a").args([&here, &there]), b"").ok();
+    for what in [&["renew", "tls-ca"][..], &["switch", "tls-ca", "--now"], &["forget", "tls-ca"], &["renew", "tls-ca"]]
+    {
+        run(plant.holdpoint(&["keys", "--config"]).arg(there.join("holdpoint.toml")).args(what), b"").ok();
+    }
+    fs::copy(there.join("keys/tls-ca-next.sealed"), here.join("keys/tls-ca-next.sealed")).unwrap();
+    let (ca, next) = (plant.person("lee").path("../../ca.pem"), text(&listed(&plant, "tls-ca")["next"]["fingerprint"]));
+    let before = fs::read(&ca).unwrap();
+    plant.serve();
+    let code = plant.person("lee").code();
+    let said = run(&mut plant.as_person("lee", &["login"]), format!("{code}\n").as_bytes()).ok().text();
+    assert!(
+        said.contains(&format!("one more authority, {next}, which none that this profile trusts has signed")),
+        "{said}"
+    );
+    assert_eq!(fs::read(&ca).unwrap(), before);
+    json(&plant, "lee", &["status"]);
+}
+
+#[test]
 fn keys_are_sealed_anew_while_the_gate_goes_on_with_what_it_opened() {
     let mut plant = Plant::ready(Options { later: vec!["kim"], ..Options::default() });
     plant.serve();
@@ -214,6 +238,9 @@ fn keys_are_sealed_anew_while_the_gate_goes_on_with_what_it_opened() {
     keys_typing(&plant, &["seal", "--to", "passphrase"], "six short words\nsix long words\n")
         .refused(2, "nothing was changed");
     assert_eq!(keys(&plant, &["--json"]).ok().out(), before);
+    let (folder, left) = (plant.installation().join("keys"), plant.installation().join("keys.new"));
+    let old = folder.with_file_name("old");
+    run(Command::new("cp").arg("-a").args([&folder, &old]), b"").ok();
     let said = keys_typing(&plant, &["seal", "--to", "passphrase"], "six short words\nsix short words\n").ok().out();
     assert!(
         said.contains("seal = \"passphrase\"") && !plant.installation().join("keys/sealing.key").exists(),
@@ -231,4 +258,13 @@ fn keys_are_sealed_anew_while_the_gate_goes_on_with_what_it_opened() {
         "the same keys, of the same age"
     );
     keys_typing(&plant, &["--json"], "guessed\n").refused(3, "the passphrase does not open");
+    // As if it had been killed after the old folder and the new one changed places.
+    fs::rename(&old, &left).unwrap();
+    let (config, file) = (plant.config(), plant.installation().join("plant.toml"));
+    let check = ["check", "--config", config.to_str().unwrap(), "--plant", file.to_str().unwrap()];
+    assert!(run(&mut plant.holdpoint(&check), b"").ok().out().contains("left by `holdpoint keys seal`"));
+    keys_typing(&plant, &["seal", "--to", "file"], "six short words\n").ok();
+    plant.edit_config(|text| text.replace("seal = \"passphrase\"", "seal = \"file\""));
+    assert_eq!(keys(&plant, &["--json"]).ok().out(), before);
+    assert!(!left.exists());
 }

@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,8 @@ use jiff::{SignedDuration, Timestamp};
 use policies::actions::Action;
 use policies::ids::{CredentialName, SessionId};
 use policies::time::{Seconds, Window};
-use rustix::process::Signal;
+use rustix::net::Shutdown;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, Signal};
 use tests::plant::program;
 use tests::process::{pid, vault_of};
 use tests::{Options, Plant, Running, json, run, start, text};
@@ -227,6 +229,84 @@ impl io::Read for Owned {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.answer.read(into)
     }
+}
+
+/// Lies between a gate that connects here and the vault there, and loses the first answer to this question, with the connection:
+/// the vault has done what it was asked.
+fn loses_an_answer(here: &Path, there: PathBuf, to: &'static str) {
+    let (listener, lost) = (UnixListener::bind(here).unwrap(), Arc::new(AtomicBool::new(false)));
+    std::thread::spawn(move || {
+        for gate in listener.incoming() {
+            let (mut gate, mut vault) = (gate.unwrap(), UnixStream::connect(&there).unwrap());
+            let lost = Arc::clone(&lost);
+            std::thread::spawn(move || {
+                while let Ok(ask) = message(&mut gate) {
+                    let answer = vault.write_all(&ask).and_then(|()| message(&mut vault));
+                    let loses = &ask[4..] == to.as_bytes() && !lost.swap(true, Ordering::SeqCst);
+                    if loses || answer.and_then(|answer| gate.write_all(&answer)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Renews a key twice, each time with a reload: of which the first loses the connection for what waits for a disk.
+fn two_keys_are_read_anew_over_one_connection_more(plant: &mut Plant) {
+    for (times, key) in [(1, "ssh-ca"), (2, "token")] {
+        run(plant.holdpoint(&["keys", "renew", key, "--config"]).arg(plant.config()), b"").ok();
+        plant.gate().signal(Signal::HUP);
+        let read = |said: &str, what: &str| said.matches(&format!("the {what} read again")).count();
+        tests::eventually("it reads them", || read(&plant.gate().said(), "configuration was") == times);
+        let said = plant.gate().said();
+        assert!(read(&said, "keys were") == times && said.contains(&format!("{key}\\")), "{said}");
+        assert_eq!(said.matches("what waits for a disk broke: another is opened").count(), 1, "{said}");
+    }
+    assert!(run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), "echo still"]), b"").ok().out().contains("still"));
+}
+
+#[test]
+fn keys_are_read_anew_by_a_service_whose_answer_was_lost() {
+    let (mut plant, folder, socket) = apart();
+    let _vault = serving(&plant);
+    let between = folder.path().join("between");
+    plant.edit_config(|text| text.replace(socket.to_str().unwrap(), between.to_str().unwrap()));
+    loses_an_answer(&between, socket, "\"reload\"");
+    plant.serve();
+    two_keys_are_read_anew_over_one_connection_more(&mut plant);
+}
+
+/// Those of a process's open files that are Unix sockets, as they were opened.
+fn unix_sockets(process: u32) -> Vec<i32> {
+    let listed = fs::read_to_string("/proc/net/unix").unwrap();
+    let inodes: BTreeSet<&str> = listed.lines().filter_map(|line| line.split_whitespace().nth(6)).collect();
+    let files = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    let sockets = files.map(|entry| entry.unwrap().path()).filter(|path| {
+        let leads_to = fs::read_link(path).unwrap_or_default().to_string_lossy().into_owned();
+        leads_to.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')).is_some_and(|id| inodes.contains(id))
+    });
+    let mut numbers: Vec<_> =
+        sockets.map(|path| path.file_name().unwrap().to_str().unwrap().parse().unwrap()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+#[test]
+fn keys_are_read_anew_by_a_vault_of_the_gates_own_to_which_a_connection_broke() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: only root reaches into another program's sockets");
+        return;
+    }
+    let mut plant = Plant::ready(Options::default());
+    plant.serve();
+    let gate = plant.gate().id();
+    // By the first the others were handed over: for signing, for handshakes, for what waits for a disk.
+    let files = unix_sockets(gate)[3];
+    let process = rustix::process::pidfd_open(pid(gate), PidfdFlags::empty()).unwrap();
+    let socket = rustix::process::pidfd_getfd(process, files, PidfdGetfdFlags::empty()).unwrap();
+    rustix::net::shutdown(socket, Shutdown::Both).unwrap();
+    two_keys_are_read_anew_over_one_connection_more(&mut plant);
 }
 
 #[test]

@@ -49,6 +49,9 @@ pub struct ClientCertificate {
     /// The gate's CAs from now on: several while one is renewed.
     #[serde(default)]
     pub ca_pem: String,
+    /// As in a sign-in.
+    #[serde(default)]
+    pub ca_succession_pem: String,
     /// Void from then on, for new connections: a quarter of an hour at most.
     #[schema(value_type = String, format = DateTime)]
     pub expires: Timestamp,

@@ -72,6 +72,10 @@ pub struct SignedIn {
     /// The gate's CAs from now on: several while one is renewed. Clients trust nothing else.
     #[serde(default)]
     pub ca_pem: String,
+    /// For each of them that the one before it signed, the certificate that says so, in PEM (RFC 4210, 4.4: "new with old"). Clients take
+    /// over no other.
+    #[serde(default)]
+    pub ca_succession_pem: String,
 }
 
 impl std::fmt::Debug for SignedIn {
