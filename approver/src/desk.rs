@@ -61,7 +61,7 @@ use admission::Refused;
 use fold::{Fold, Now};
 use handovers::Handovers;
 use hearing::Hearing;
-use late::{Late, Spool};
+use late::Spool;
 use seats::Seats;
 use turns::{Place, Turns};
 
@@ -323,9 +323,7 @@ impl Desk {
             return Err(DeskFault::OtherDeployment { expected: parts.deployment, found });
         }
         let desk = Self(Arc::new(Inner::new(parts, fold)));
-        for kept in desk.0.take_kept_cuts(kept) {
-            desk.0.later(Late::Cut(kept));
-        }
+        desk.0.take_kept_cuts(kept);
         desk.0.start_tasks();
         Ok(desk)
     }
@@ -574,6 +572,10 @@ impl Inner {
 
     async fn act(&self, command: Command) -> Result<Vec<Event>, Rejected> {
         let decide = |fold: &Fold, now: Now| {
+            // Its answer may have been lost, and it may have been reopened since: it does not cut again.
+            if matches!(&command, Command::Cut { cut, .. } if fold.cuts.contains(cut)) {
+                return Ok((Vec::new(), ()));
+            }
             signatures::check(&command, fold)?;
             Ok((fold.state.decide(&command, now.wall)?, ()))
         };
@@ -682,6 +684,7 @@ impl Inner {
         if !entries.is_empty() {
             let now = Now { wall: self.clock.wall(), boot: self.clock.boot() };
             self.fold.write().unwrap_or_else(PoisonError::into_inner).take_some(&entries, now);
+            self.hear_written(entries.iter().map(|entry| &entry.event));
             self.do_as_others_said(&entries);
             self.has_changed();
         }

@@ -39,6 +39,8 @@ const CONNECTIONS_MAX: usize = 4;
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// An answer that did not come by then does not come. Below what the Desk waits for the journal.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// What was sent and is not acknowledged by then went to a machine that is gone (RFC 5482).
+const VANISHED_AFTER: Duration = Duration::from_secs(25);
 /// How long a node waits for a connection of its own that died and still has its name.
 const NAME_MAX: Duration = Duration::from_secs(5);
 /// How often it looks.
@@ -413,6 +415,8 @@ impl Database {
     async fn begin(&self, mut config: tokio_postgres::Config) -> Result<Client, DatabaseFault> {
         let at = &self.0.at;
         config.application_name("holdpoint").connect_timeout(CONNECT_MAX).keepalives_idle(Duration::from_secs(10));
+        // A machine that vanished is noticed whether or not something was on its way to it: keepalive alone looks only where nothing is.
+        config.keepalives_interval(Duration::from_secs(5)).keepalives_retries(3).tcp_user_timeout(VANISHED_AFTER);
         if let Some(path) = &at.password_file {
             config.password(password(path)?.as_slice());
         }
@@ -454,8 +458,9 @@ impl Database {
     /// second is told so, and looks whether it is to be relied on: with every connection, since another server may stand behind the name by now.
     async fn look_at(&self, client: &Connected) -> Result<(), DatabaseFault> {
         let bounds = format!(
-            "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
+            "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; SET tcp_user_timeout = {vanished}; \
              SET default_transaction_isolation = 'read committed'; SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}; SET lock_timeout = {millis}",
+            vanished = VANISHED_AFTER.as_millis(),
             millis = ANSWER_MAX.as_millis()
         );
         self.within(client.batch_execute(&bounds)).await?;

@@ -15,7 +15,7 @@ pub enum Harm {
     Loss(u8),
 }
 
-/// A namespace of the kernel's; gone with the value, and whoever runs in it.
+/// A namespace of the kernel's; gone with the value, once nobody runs in it any more.
 pub struct Network {
     name: String,
     number: u8,

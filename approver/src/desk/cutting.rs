@@ -325,11 +325,13 @@ impl Inner {
         if added.is_ok() { Kept::OnDisk } else { Kept::InMemory }
     }
 
-    /// Cuts found in `data/cuts` that the journal does not have: they block from here on, and are to be journaled.
+    /// Cuts found in `data/cuts` that the journal does not have: they block from here on, and are journaled when it can be, before what
+    /// they end.
     pub(super) fn take_kept_cuts(&self, mut kept: Vec<KeptCut>) -> Vec<KeptCut> {
         kept.retain(|kept| {
             let is_known = self.fold().cuts.contains(&kept.cut) || self.seats().blocks.contains_key(&kept.cut);
             if !is_known {
+                self.later(Late::Cut(kept.clone()));
                 self.block(kept);
             }
             !is_known
@@ -337,11 +339,10 @@ impl Inner {
         kept
     }
 
-    /// Journals one of them at once, since other nodes read of it there; when it can be, where it cannot now.
+    /// Tries to journal one of them before all else that is late: other nodes read of it there.
     pub(super) async fn journal_kept_cut(&self, kept: KeptCut) {
         if let Err(rejected) = self.act(cut_command(&kept, kept.by.clone())).await {
             tracing::debug!(cut = %kept.cut, %rejected, "a cut waits for the journal");
-            self.later(Late::Cut(kept));
         }
     }
 }

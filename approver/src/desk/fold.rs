@@ -151,6 +151,9 @@ impl Fold {
     pub(super) fn take_others(&mut self, entries: &[Entry], head: Head, now: Now) -> bool {
         self.take(entries, head.size, now);
         let is_all = head.size == self.state.size;
+        if self.tree.size() != self.state.size {
+            self.head.size = self.state.size;
+        }
         if is_all {
             self.head = head;
             self.remember_root();
@@ -158,7 +161,8 @@ impl Fold {
         is_all
     }
 
-    /// Entries read from the journal, which may have more.
+    /// Entries read from the journal, which may have more; what a statement signed now names stays what the journal last said where the
+    /// tree of all entries is not at hand.
     pub(super) fn take_some(&mut self, entries: &[Entry], now: Now) {
         if let Some(last) = entries.last() {
             self.take(entries, last.index + 1, now);
@@ -171,7 +175,6 @@ impl Fold {
         for entry in entries.iter().filter(|entry| entry.index >= folded) {
             self.apply(&entry.event, entry.at, now);
             if self.tree.size() != entry.index {
-                self.head.size = entry.index + 1;
                 continue;
             }
             self.tree.push(entry.leaf);

@@ -234,14 +234,22 @@ impl Shared {
                 said = Some(fault);
             }
             tokio::time::sleep(LOOK_EVERY).await;
-            if !listening.as_ref().is_ok_and(|listening| !listening.is_closed()) {
+            if !listening.as_ref().is_ok_and(|listening| self.is_spoken_over(listening)) {
+                // As long as it is held, it holds the node's name.
+                drop(listening);
                 listening = self.listen().await;
             }
         }
     }
 
-    async fn follow_with(&self, listening: &Connected) -> Result<(), CopyFault> {
-        while !listening.is_closed() {
+    /// Whether a connection is open, and answered when this node last spoke.
+    fn is_spoken_over(&self, listening: &Arc<Connected>) -> bool {
+        let speaking = self.speaking.lock().unwrap_or_else(PoisonError::into_inner);
+        !listening.is_closed() && speaking.as_ref().is_some_and(|speaking| Arc::ptr_eq(speaking, listening))
+    }
+
+    async fn follow_with(&self, listening: &Arc<Connected>) -> Result<(), CopyFault> {
+        while self.is_spoken_over(listening) {
             self.catch_up().await?;
             tokio::select! {
                 () = self.database.told() => {}
@@ -373,7 +381,12 @@ impl Shared {
         let values: [&(dyn ToSql + Sync); 1] = [&node];
         let (said, heard) =
             (speaking.execute(say, &values), speaking.query("SELECT node, said FROM holdpoint.nodes", &[]));
-        let (_, rows) = self.database.within(try_join(said, heard)).await?;
+        let spoken = self.database.within(try_join(said, heard)).await;
+        if matches!(spoken, Err(DatabaseFault::Silent(_) | DatabaseFault::Unreachable { .. })) {
+            // Another server may answer where this one fell silent.
+            self.speaking.lock().unwrap_or_else(PoisonError::into_inner).take_if(|now| Arc::ptr_eq(now, &speaking));
+        }
+        let (_, rows) = spoken?;
         let words = rows.iter().map(|row| {
             let (node, said): (String, i64) = (row.get(0), row.get(1));
             Some(Word { node: node.parse().ok()?, said: u64::try_from(said).ok()? })

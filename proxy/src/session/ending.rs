@@ -72,9 +72,14 @@ impl Running {
         self.seal(ending).await;
     }
 
-    /// The first reason stays, here and for everybody who asks.
+    /// The first reason stays, here and for everybody who asks; what a severed connection looks like is the doing of whoever severed it.
     fn settle(&self, ending: Ending) -> Ending {
-        let ending = self.lease_is_over().unwrap_or(ending);
+        let ending = match ending {
+            Ending::Left | Ending::TargetClosed | Ending::TargetUnreachable | Ending::Overrun => {
+                self.lease_is_over().unwrap_or(ending)
+            }
+            first => first,
+        };
         let mut settled = ending.clone();
         self.presence.live.over.send_if_modified(|over| {
             settled = over.get_or_insert(ending).clone();

@@ -677,8 +677,7 @@ impl<R: Recorder> Carriage<'_, R> {
                     return Err(CarryFault::TargetLost);
                 }
                 if self.target.valve.is_cut() {
-                    // It ended since `watch_target` looked, which ends the channel.
-                    std::future::pending::<()>().await;
+                    return Ok(End::Cut);
                 }
                 lost = true;
                 self.refuse(&format!("the connection to {} broke", self.target.name), true, BROKEN);
