@@ -10,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use age::secrecy::SecretString;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
@@ -218,6 +218,8 @@ pub struct KeyStore {
     log: LogKey,
     token: TokenKey,
     secrets: Secrets,
+    /// Held while they are read anew: what was read first is not turned to last.
+    reloading: Mutex<()>,
 }
 
 /// Where the keys are.
@@ -276,6 +278,7 @@ impl KeyStore {
             token: TokenKey::here(&token),
             secrets: Secrets::with_key(&*folder.seed(SECRETS)?),
             place: Place::Here(folder),
+            reloading: Mutex::default(),
         })
     }
 
@@ -306,6 +309,7 @@ impl KeyStore {
             log: LogKey::in_vault(line.clone(), bytes(&log)?),
             token: TokenKey::in_vault(line.clone(), token.try_map(bytes)?),
             secrets: Secrets::in_vault(line.clone()),
+            reloading: Mutex::default(),
         })
     }
 
@@ -331,8 +335,9 @@ impl KeyStore {
     /// then. Gives which have changed. With what opens the folder it was opened before, so nobody is asked for a passphrase.
     ///
     /// # Errors
-    /// One cannot be read, or does not open; then all is as before.
+    /// One cannot be read, or does not open; then all is as before. Or no answer came from the vault, which may have turned to others.
     pub fn reload(&self) -> Result<Vec<RingName>, KeyFault> {
+        let _alone = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let new = match &self.place {
             Place::Here(folder) => Self::of_folder(folder.clone(), self.seal_word).map_err(|fault| match fault {
                 KeyFault::Damaged { path } => KeyFault::SealedAnew { path },

@@ -1,21 +1,26 @@
 //! How a program that trusts an authority comes to trust the next one: the one that it trusts has signed it. The certificate that
 //! says so is "new with old" of RFC 4210, section 4.4, and made where the authority's key is; so whoever only passes it on, the gate
-//! among them, makes nobody believed. No chain leads over it: the path of each authority ends at once (RFC 5280, 4.2.1.9).
+//! among them, makes nobody believed. No chain leads over it, because it is for neither servers nor clients (RFC 5280, 4.2.1.12): by it
+//! the next key counts for nobody who has not taken it over.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
+use x509_parser::asn1_rs::Oid;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
 use crate::tls::{CaFingerprint, TlsFault, authorities, pem};
 
+/// What alone the certificate that says so is for: documents (id-kp-documentSigning, RFC 9336).
+pub(crate) const STEP_USAGE: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 36];
+
 /// What becomes of the authorities that a gate names, for whoever trusts some already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenOver {
-    /// The certificates that are trusted from now on: of those that were named, whichever was trusted or is signed by one that was. If
-    /// that is none, all stays as it was.
+    /// The certificates that are trusted from now on: of those that were named, whichever was trusted or is signed by one that was;
+    /// and if none of those that were trusted was named, all of them as well.
     pub ca_pem: String,
     /// The first that was named besides, and did not itself sign one of those.
     pub stranger: Option<CaFingerprint>,
@@ -35,17 +40,24 @@ pub fn take_over(trusted: &str, named: &str, succession: &str, now: Timestamp) -
     let (believed, others): (Vec<_>, Vec<_>) = authorities(named)?.into_iter().partition(is_believed);
     let came_before = |other: &CertificateDer<'_>| believed.iter().any(|ca| leads(other, ca));
     let stranger = others.iter().find(|other| !came_before(other)).map(CaFingerprint::of);
-    let ca_pem = if believed.is_empty() { trusted.to_owned() } else { believed.iter().map(pem).collect() };
-    Ok(TakenOver { ca_pem, stranger })
+    // Whoever names only the next would have the one that signs now forgotten, by which the gate is known.
+    let kept: &[CertificateDer<'_>] = if believed.iter().any(|ca| before.contains(ca)) { &[] } else { &before };
+    Ok(TakenOver { ca_pem: kept.iter().chain(&believed).map(pem).collect(), stranger })
 }
 
 /// Whether `step` says, by the key of `old`, that `new` is an authority now: of this name and this key.
-fn follows(old: &CertificateDer<'_>, new: &CertificateDer<'_>, step: &CertificateDer<'_>, now: Timestamp) -> bool {
+pub(crate) fn follows(
+    old: &CertificateDer<'_>,
+    new: &CertificateDer<'_>,
+    step: &CertificateDer<'_>,
+    now: Timestamp,
+) -> bool {
     let [Some(old), Some(new), Some(step)] = [old, new, step].map(read) else { return false };
     let (issuer, subject) = (step.issuer().as_raw(), step.subject().as_raw());
     [&old, &new, &step].into_iter().all(|certificate| is_authority(certificate, now))
         && (issuer, subject) == (old.subject().as_raw(), new.subject().as_raw())
         && step.public_key().raw == new.public_key().raw
+        && is_for_no_chain(&step)
         && is_signed_by(&step, &old)
         && is_signed_by(&new, &new)
 }
@@ -60,6 +72,12 @@ fn is_authority(certificate: &X509Certificate<'_>, now: Timestamp) -> bool {
         && certificate.key_usage().is_ok_and(|found| found.is_some_and(|found| found.value.key_cert_sign()))
 }
 
+fn is_for_no_chain(step: &X509Certificate<'_>) -> bool {
+    let (Ok(Some(found)), Ok(usage)) = (step.extended_key_usage(), Oid::from(&STEP_USAGE)) else { return false };
+    let uses = found.value;
+    uses.other == [usage] && !uses.any && !uses.server_auth && !uses.client_auth
+}
+
 /// As the gate's authorities sign (RFC 5758, 3.2).
 fn is_signed_by(certificate: &X509Certificate<'_>, signer: &X509Certificate<'_>) -> bool {
     let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &signer.public_key().subject_public_key.data);
@@ -69,8 +87,8 @@ fn is_signed_by(certificate: &X509Certificate<'_>, signer: &X509Certificate<'_>)
 #[cfg(test)]
 mod tests {
     use rcgen::{
-        BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose,
-        PKCS_ECDSA_P256_SHA256,
+        BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+        KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
     };
 
     use super::*;
@@ -94,13 +112,24 @@ mod tests {
         take_over(&text(trusted), &text(named), succession, Timestamp::now()).unwrap()
     }
 
+    /// One that anybody could make.
+    fn authority(name: &str) -> (KeyPair, CertificateParams) {
+        let (key, mut params) = (KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(), CertificateParams::default());
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        (key, params)
+    }
+
     #[test]
     fn the_next_is_taken_over_by_whoever_trusts_the_one_that_signed_it_and_by_nobody_else() {
         let first = TlsCa::make();
         let (second, other) = (TlsCa::make_after(&first).unwrap(), TlsCa::make());
         let all = |pairs: &[&Pair]| TakenOver { ca_pem: text(pairs), stranger: None };
         assert_eq!(taken(&[&first], &[&first, &second], &step(&second)), all(&[&first, &second]));
-        assert_eq!(taken(&[&first], &[&second], &step(&second)), all(&[&second]), "it need not be named any more");
+        let alone = taken(&[&first], &[&second], &step(&second));
+        assert_eq!(alone, all(&[&first, &second]), "the one that signs now is kept, whoever leaves it out");
         // After the switch, whoever has both and whoever was enrolled since.
         assert_eq!(taken(&[&first, &second], &[&second, &first], &step(&second)), all(&[&second, &first]));
         assert_eq!(taken(&[&second], &[&second, &first], &step(&second)), all(&[&second]));
@@ -137,13 +166,27 @@ mod tests {
     }
 
     #[test]
+    fn a_step_that_is_for_servers_or_clients_as_well_or_for_whatever_it_may_be_does_not_count() {
+        let ((old_key, old), (new_key, mut new)) = (authority("old"), authority("new"));
+        let [from, to] = [old.self_signed(&old_key), new.self_signed(&new_key)].map(|made| made.unwrap().der().clone());
+        let issuer = Issuer::from_params(&old, &old_key);
+        let mut counts = |usages: &[ExtendedKeyUsagePurpose]| {
+            new.extended_key_usages = usages.to_vec();
+            let step = new.signed_by(&new_key, &issuer).unwrap();
+            follows(&from, &to, step.der(), Timestamp::now())
+        };
+        let documents = ExtendedKeyUsagePurpose::Other(STEP_USAGE.to_vec());
+        assert!(counts(std::slice::from_ref(&documents)) && !counts(&[]));
+        for other in
+            [ExtendedKeyUsagePurpose::Any, ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
+        {
+            assert!(!counts(&[documents.clone(), other]));
+        }
+    }
+
+    #[test]
     fn nothing_that_the_vault_signs_for_a_gate_makes_an_authority() {
-        let first = TlsCa::make();
-        let (key, mut params) = (KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(), CertificateParams::default());
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "evil.example");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let (first, (key, params)) = (TlsCa::make(), authority("evil.example"));
         let evil = params.self_signed(&key).unwrap().der().clone();
         let old = CertificateDer::from(first.certificate.clone());
         let ca = TlsCa::here(&Ring::alone(first, Timestamp::UNIX_EPOCH)).unwrap();

@@ -28,6 +28,7 @@ use zeroize::Zeroizing;
 use crate::chance;
 use crate::given::{ENROLLED, GivenCertificate, Shown};
 use crate::ring::{Ring, Turning};
+use crate::succession::{STEP_USAGE, follows};
 use crate::tls_client;
 use crate::tls_key::KeyInVault;
 use crate::vault::wire::{Ask, ClientDraft};
@@ -113,12 +114,14 @@ impl TlsCa {
         Pair { key: Zeroizing::new(key.serialize_der()), certificate: certificate.der().to_vec(), succession: None }
     }
 
-    /// A new CA, which this one signs as the next.
+    /// A new CA, which this one signs as the next. rustls-webpki looks at no path length of a trust anchor, so it would lead chains
+    /// over that, and what the next key signed would count for whoever trusts this one alone: hence its usage, by which it is refused.
     pub(crate) fn make_after(former: &Pair) -> Result<Pair, TlsFault> {
         let (issuer, _) = issuer_of(former)?;
         let (key, mut params) = Self::draft();
         let certificate = params.self_signed(&key).map_err(setup)?;
         params.use_authority_key_identifier_extension = true;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(STEP_USAGE.to_vec())];
         let succession = params.signed_by(&key, &issuer).map_err(setup)?;
         let (certificate, succession) = (certificate.der().to_vec(), Some(succession.der().to_vec()));
         Ok(Pair { key: Zeroizing::new(key.serialize_der()), certificate, succession })
@@ -203,6 +206,14 @@ impl TlsCa {
     /// The certificate that is announced, as PEM.
     pub fn next_pem(&self) -> Option<String> {
         self.0.now().ring.next.as_ref().map(|next| pem(&next.key))
+    }
+
+    /// Whether the CA that signs has signed the next, where there is one: no other do our commands take over.
+    pub fn has_signed_next(&self, now: Timestamp) -> bool {
+        let keys = self.0.now();
+        let leads_to =
+            |next: &CertificateDer<'_>| keys.succession.iter().any(|step| follows(&keys.ring.now.key, next, step, now));
+        keys.ring.next.as_ref().is_none_or(|next| leads_to(&next.key))
     }
 
     /// The certificate of the CA that signs, as people compare it and as enrolment codes carry it.
@@ -534,6 +545,17 @@ pub(crate) mod tests {
         TlsCa::here(&Ring::alone(pair, Timestamp::UNIX_EPOCH))
     }
 
+    fn again(pair: &Pair) -> Pair {
+        Pair { key: pair.key.clone(), certificate: pair.certificate.clone(), succession: pair.succession.clone() }
+    }
+
+    /// A server that shows these.
+    fn showing(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&version::TLS13]);
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        Arc::new(builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap())
+    }
+
     fn server(ca: &TlsCa, names: &[&str]) -> Arc<ServerConfig> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         ca.server(&names, None, Timestamp::now()).unwrap().config
@@ -584,11 +606,6 @@ pub(crate) mod tests {
 
     #[test]
     fn who_was_told_of_the_next_in_time_notices_nothing_and_who_was_not_is_let_in_by_nobody() {
-        let again = |pair: &Pair| Pair {
-            key: pair.key.clone(),
-            certificate: pair.certificate.clone(),
-            succession: pair.succession.clone(),
-        };
         let member = |pair: &Pair| crate::ring::Member { key: again(pair), since: Timestamp::UNIX_EPOCH };
         let (first, second) = (TlsCa::make(), TlsCa::make());
         let ca = alone(again(&first)).unwrap();
@@ -621,15 +638,53 @@ pub(crate) mod tests {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let names = ["gate.example".to_owned()];
         let strangers = other.leaf_for(&names, &key.subject_public_key_info(), Timestamp::now()).unwrap();
-        let chain = vec![strangers, ours.certificate()];
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, PrivateKeyDer::Pkcs8(key.serialize_der().into()))
-            .unwrap();
+        let server = showing(vec![strangers, ours.certificate()], &key);
         let first = first_contact_config(ours.fingerprint().prefix()).unwrap();
-        assert!(shake(first, Arc::new(config), "gate.example").is_err());
+        assert!(shake(first, server, "gate.example").is_err());
+    }
+
+    #[test]
+    fn what_the_next_signed_counts_for_nobody_who_trusts_only_the_one_that_signed_that() {
+        let now = Timestamp::now();
+        let first = TlsCa::make();
+        let second = TlsCa::make_after(&first).unwrap();
+        let step = CertificateDer::from(second.succession.clone().unwrap());
+        let (first, second) = (alone(first).unwrap(), alone(second).unwrap());
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let names = ["gate.example".to_owned()];
+        let leaf = second.leaf_for(&names, &key.subject_public_key_info(), now).unwrap();
+        let server = showing(vec![leaf, step.clone()], &key);
+        let for_another_use = |error: rustls::Error| {
+            use CertificateError::{InvalidPurpose, InvalidPurposeContext};
+            matches!(error, rustls::Error::InvalidCertificate(InvalidPurpose | InvalidPurposeContext { .. }))
+        };
+        let trusts = |ca: &TlsCa| shake(client_config(&ca.authorities_pem()).unwrap(), server.clone(), "gate.example");
+        assert!(trusts(&first).is_err_and(for_another_use) && trusts(&second).is_ok());
+        let met = first_contact_config(first.fingerprint().prefix()).unwrap();
+        assert!(shake(met, server, "gate.example").is_err());
+
+        let (keys, mut params) = (second.0.now(), CertificateParams::default());
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let Issuing::Here(issuer) = &keys.issuing else { panic!("its key is here") };
+        let client = signed(&params, &key.subject_public_key_info(), issuer).unwrap();
+        let checked = |ca: &TlsCa| {
+            ca.chains().verify_client_cert(&client, std::slice::from_ref(&step), UnixTime::now()).map(drop)
+        };
+        assert!(checked(&first).is_err_and(for_another_use) && checked(&second).is_ok());
+    }
+
+    #[test]
+    fn it_is_known_whether_the_next_is_signed_by_the_one_that_signs() {
+        let now = Timestamp::now();
+        let member = |pair: &Pair| crate::ring::Member { key: again(pair), since: Timestamp::UNIX_EPOCH };
+        let first = TlsCa::make();
+        let has_signed = |next: Option<&Pair>| {
+            let ring = Ring { now: member(&first), next: next.map(member), last: None };
+            TlsCa::here(&ring).unwrap().has_signed_next(now)
+        };
+        assert!(has_signed(None) && has_signed(Some(&TlsCa::make_after(&first).unwrap())));
+        assert!(!has_signed(Some(&TlsCa::make())));
+        assert!(!has_signed(Some(&TlsCa::make_after(&TlsCa::make()).unwrap())));
     }
 
     #[test]

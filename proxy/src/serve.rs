@@ -6,7 +6,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use certs::vault::Line;
+use certs::keys::KeyFault;
+use certs::ring::RingName;
+use certs::vault::{Line, VaultFault};
+use futures::future::{BoxFuture, Fuse, FusedFuture as _, FutureExt as _};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::field::{Field, Visit};
@@ -172,6 +175,8 @@ pub async fn until_told(mut app: App, config: &Path, vault: &Line) -> std::io::R
     let manager = ServiceManager::from_environment();
     let serving = async {
         manager.serves();
+        // Beside everything else: a vault that hangs keeps no signal from being heard.
+        let mut reading: Fuse<BoxFuture<'static, ReadAgain>> = Fuse::terminated();
         loop {
             tokio::select! {
                 () = &mut told => break,
@@ -180,9 +185,13 @@ pub async fn until_told(mut app: App, config: &Path, vault: &Line) -> std::io::R
                     Box::pin(app.shutdown(SHUTDOWN_MAX)).await;
                     return Err(std::io::Error::other("the process that holds the gate's keys is gone"));
                 }
-                Some(()) = hung_up.recv() => {
+                Some(()) = hung_up.recv(), if reading.is_terminated() => {
                     manager.reloads();
-                    match Box::pin(reload(&mut app, config, vault)).await {
+                    reading = read_again(app.reload_keys(), vault.clone()).boxed().fuse();
+                }
+                ReadAgain { keys, configuration } = &mut reading => {
+                    // The keys and the configuration are two things, and what is wrong with one keeps the other from nothing.
+                    match keys.and(Box::pin(reload(&mut app, config, configuration)).await) {
                         Ok(()) => manager.serves(),
                         Err(refused) => manager.serves_as_before(&refused),
                     }
@@ -202,33 +211,41 @@ pub async fn until_told(mut app: App, config: &Path, vault: &Line) -> std::io::R
     manager.alive_during(serving).await
 }
 
-/// The keys and the configuration are two things, and what is wrong with one keeps the other from nothing.
-async fn reload(app: &mut App, config: &Path, vault: &Line) -> Result<(), String> {
-    let keys = match app.reload_keys().await {
+/// What was read again, or why not.
+struct ReadAgain {
+    /// They count from now on.
+    keys: Result<(), String>,
+    /// The text of the file.
+    configuration: Result<String, String>,
+}
+
+async fn read_again(keys: impl Future<Output = Result<Vec<RingName>, KeyFault>>, vault: Line) -> ReadAgain {
+    let keys = match keys.await {
         Ok(changed) => {
             let changed: Vec<_> = changed.iter().map(|name| name.as_str()).collect();
             tracing::info!(?changed, "the keys were read again");
             Ok(())
         }
         Err(fault) => {
-            tracing::error!(%fault, "the keys stay as they were");
+            let no_answer = matches!(fault, KeyFault::Vault(VaultFault::Gone(_)));
+            let but = if no_answer { "; the vault may have turned to others: reload again after a minute" } else { "" };
+            tracing::error!(%fault, "the gate's keys stay as they were{but}");
             Err(fault.to_string())
         }
     };
-    keys.and(reload_configuration(app, config, vault).await)
+    // A file that was put in place of another can be read by the vault alone, because the keys lie beside it.
+    let read = tokio::task::spawn_blocking(move || vault.configuration()).await;
+    let configuration = read.map_err(|died| died.to_string()).and_then(|text| text.map_err(|fault| fault.to_string()));
+    ReadAgain { keys, configuration }
 }
 
 /// What is wrong with the file is logged, a line for each mistake, and given; then everything stays as it was.
-async fn reload_configuration(app: &mut App, config: &Path, vault: &Line) -> Result<(), String> {
+async fn reload(app: &mut App, config: &Path, text: Result<String, String>) -> Result<(), String> {
     let refused = |why: String| {
         why.lines().for_each(|mistake| tracing::error!(mistake, "the configuration stays as it was"));
         why
     };
-    // A file that was put in place of another can be read by the vault alone, because the keys lie beside it.
-    let vault = vault.clone();
-    let read = tokio::task::spawn_blocking(move || vault.configuration()).await;
-    let text = read.map_err(|died| refused(died.to_string()))?.map_err(|fault| refused(fault.to_string()))?;
-    let new = Config::of_file(config, &text).map_err(|fault| refused(fault.to_string()))?;
+    let new = Config::of_file(config, &text.map_err(refused)?).map_err(|fault| refused(fault.to_string()))?;
     let Reloaded { taken, waiting } = app.reload(new).await.map_err(|fault| refused(fault.to_string()))?;
     tracing::info!(?taken, "the configuration was read again");
     if !waiting.is_empty() {

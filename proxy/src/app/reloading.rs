@@ -62,18 +62,20 @@ impl App {
     }
 
     /// Reads the gate's keys anew, and goes on with them: connections that begin from now on are shown the new ones, and none ends.
-    /// Gives the names of those that changed.
+    /// Gives the names of those that changed. The disk may hang: the app can be used, and stopped, meanwhile.
     ///
     /// # Errors
     /// They cannot be read; then those before count.
-    pub async fn reload_keys(&self) -> Result<Vec<RingName>, KeyFault> {
-        let keys = Arc::clone(&self.keys);
-        // The disk may hang, and whoever waits for it stops nothing and nobody.
-        let changed = tokio::task::spawn_blocking(move || keys.reload()).await.expect("reading keys does not panic")?;
-        if changed.contains(&RingName::TlsCa) {
-            self.shared.turned.send_replace(());
+    pub fn reload_keys(&self) -> impl Future<Output = Result<Vec<RingName>, KeyFault>> + Send + use<> {
+        let (keys, turned) = (Arc::clone(&self.keys), self.shared.turned.clone());
+        async move {
+            let read = tokio::task::spawn_blocking(move || keys.reload());
+            let changed = read.await.expect("reading keys does not panic")?;
+            if changed.contains(&RingName::TlsCa) {
+                turned.send_replace(());
+            }
+            Ok(changed)
         }
-        Ok(changed)
     }
 
     /// Whatever changed: what lies in the file behind a `ca` may be another.

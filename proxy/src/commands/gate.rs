@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use approver::api::types::{PeopleView, PersonView, ProblemBody};
+use certs::tls::CaFingerprint;
 use zeroize::Zeroizing;
 
 use super::showing::plain;
@@ -63,14 +64,19 @@ pub(super) fn with_client(profile: &ProfileArg, work: impl AsyncFnOnce(&mut Clie
             ));
         }
         if let Some(stranger) = client.stranger() {
-            saying::aside(format_args!(
-                "holdpoint: the gate names one more authority, {stranger}, which none that this profile trusts has signed: so it is \
-                 not trusted. Ask the plant: if it is theirs (`holdpoint keys` shows it there), they give you ca.pem anew, to be put \
-                 in place of the one that `ca` in the profile names; if it is not, somebody has broken into the gate"
-            ));
+            saying::aside(format_args!("holdpoint: {}", of_stranger(stranger)));
         }
         done
     })
+}
+
+/// An authority that the gate names, in words.
+pub(super) fn of_stranger(stranger: &CaFingerprint) -> String {
+    format!(
+        "the gate names one more authority, {stranger}, which none that this profile trusts has signed: so it is not trusted. Ask \
+         the plant: if it is theirs (`holdpoint keys` shows it there), they give you ca.pem anew, to be put in place of the one that \
+         `ca` in the profile names; if it is not, somebody has broken into the gate"
+    )
 }
 
 /// Runs something that waits for the network.

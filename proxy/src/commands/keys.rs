@@ -124,6 +124,13 @@ fn ring_of(keys: &KeyStore, key: RingName) -> Ring<String> {
 const ANNOUNCED_MIN: SignedDuration = SignedDuration::from_hours(1);
 
 fn may_switch(key: RingName, now: bool, keys: &KeyStore, config: &Config) -> Done {
+    if key == RingName::TlsCa && !now && !keys.tls_ca().has_signed_next(Timestamp::now()) {
+        return Err(Failure::refused(
+            "the next key of tls-ca is not signed by the one of now, as if an earlier version of the program had made it: Holdpoint's \
+             commands would not take it over, and be kept out. Make another: `holdpoint keys forget tls-ca --next`, then `holdpoint \
+             keys renew tls-ca`. If the one of now was stolen: `holdpoint keys switch tls-ca --now`",
+        ));
+    }
     let ring = ring_of(keys, key);
     let is_young = |next: &Member<String>| Timestamp::now().duration_since(next.since) < ANNOUNCED_MIN;
     if key != RingName::Token && !now && ring.next.as_ref().is_some_and(is_young) {

@@ -1,6 +1,7 @@
 //! `holdpoint serve`: the program, until it is told to stop.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use approver::clock::Clock;
 use certs::keys::KeyFault;
@@ -31,6 +32,9 @@ pub(super) struct Args {
     log: Option<String>,
 }
 
+/// How long the end waits for answers of a vault or a disk that hangs. What has to be kept was waited for before.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
 pub(super) fn run(args: &Args) -> Done {
     let form = if args.log_json { LogForm::Json } else { LogForm::Text };
     serve::log(form, args.log.as_deref());
@@ -45,11 +49,13 @@ pub(super) fn run(args: &Args) -> Done {
     };
     let guarded = format!("{}. {}", vault.whose(), confine::gate(&config));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
-    runtime.block_on(async {
+    let done: Done = runtime.block_on(async {
         let app = App::start_with(config, keys, guarded, Clock::system()).await.map_err(Failure::failed)?;
         if args.json {
             print_json(app.addresses())?;
         }
         serve::until_told(app, &args.config, vault.line()).await.map_err(Failure::failed)
-    })
+    });
+    runtime.shutdown_timeout(LAST_ANSWERS);
+    done
 }

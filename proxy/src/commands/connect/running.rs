@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use approver::api::types::{ClientCertificate, SessionView, TcpServiceView, ToldView};
+use certs::tls::CaFingerprint;
 use certs::tls_client::ClientKey;
 use jiff::Timestamp;
 use policies::ids::{RequestId, SessionId, TargetName};
@@ -25,7 +26,7 @@ use super::telling::{Told, Voice};
 use super::{Args, Failure};
 use crate::client::{Client, Fault, NotCarried, TcpLine};
 use crate::commands::Done;
-use crate::commands::gate::sign_in_here;
+use crate::commands::gate::{of_stranger, sign_in_here};
 use crate::commands::showing::plain;
 
 /// How often a certificate is renewed, and with it the grant looked at: often enough that a line that is down for most of a
@@ -79,6 +80,8 @@ struct Running<'a> {
     in_reach: bool,
     /// As was told.
     restarts: Option<Timestamp>,
+    /// The last that was told of.
+    stranger: Option<CaFingerprint>,
 }
 
 pub(super) async fn run(client: &mut Client, args: &Args, places: Vec<Place>) -> Done {
@@ -89,8 +92,10 @@ pub(super) async fn run(client: &mut Client, args: &Args, places: Vec<Place>) ->
     let certificate = args.certificate.as_deref();
     let (grants, open, ours) = (Vec::new(), Vec::new(), BTreeSet::new());
     let dialling = Arc::new(Semaphore::new(DIALLED_AT_ONCE));
+    let (restarts, stranger) = (None, None);
     let mut running =
-        Running { client, voice, certificate, grants, open, ours, dialling, in_reach: true, restarts: None };
+        Running { client, voice, certificate, grants, open, ours, dialling, in_reach: true, restarts, stranger };
+    running.tell_of_stranger();
     for place in places {
         let port = running.open(place, args, &happened).await?;
         if let Some(port) = port {
@@ -222,7 +227,17 @@ impl Running<'_> {
         }
     }
 
+    /// It says that somebody may have broken into the gate, which is no news for the end.
+    fn tell_of_stranger(&mut self) {
+        let named = self.client.stranger().copied();
+        if let Some(authority) = named.filter(|_| named != self.stranger) {
+            self.stranger = named;
+            self.voice.tell(&Told::Stranger { words: &of_stranger(&authority) });
+        }
+    }
+
     fn show(&mut self) {
+        self.tell_of_stranger();
         self.voice.look_at_the_clock(self.client);
         let now = Timestamp::now();
         for held in self.grants.iter_mut().filter(|held| !held.over) {

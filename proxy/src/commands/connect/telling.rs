@@ -60,6 +60,8 @@ pub(super) enum Told<'a> {
     Until { target: &'a TargetName, until: Timestamp, soon: bool },
     /// The gate restarts then, and lets nobody in before.
     Restarts { at: Timestamp },
+    /// The gate names an authority that none of those that are trusted has signed.
+    Stranger { words: &'a str },
     /// The gate does not answer.
     OutOfReach { words: &'a str },
     /// It answers again.
@@ -165,6 +167,7 @@ impl Voice {
                 "The gate restarts {}. Finish what you do: what is open ends then at the latest, and nothing new begins before.",
                 until(*at)
             ),
+            Told::Stranger { words } => format!("Beware: {words}."),
             Told::OutOfReach { words } => format!("{} Trying again.", plain(words)),
             Told::BackInReach => "The gate answers again.".to_owned(),
             Told::Over { target, words, .. } => format!("{target}: {}", plain(words)),
