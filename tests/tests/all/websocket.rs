@@ -353,6 +353,7 @@ fn a_request_that_was_read_on_the_way_opens_nothing_after_a_restart_and_connect_
     let (certificate, key) = (by_hand.certificate.clone(), by_hand.key.clone());
     let read = by_hand.shown(PATH, &key) + UPGRADE;
     by_hand.asks(PATH, &read).until("\"carried\"");
+    eventually("the target has taken the connection", || echo.met() > 0);
     let met = echo.met();
     drop(first);
     plant.stop();
