@@ -38,7 +38,7 @@ pub mod mail;
 mod waiting;
 pub mod webhook;
 
-use waiting::{Queue, Waiting};
+use waiting::{Kept, Queue, Waiting};
 
 /// One thing people are told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,15 +201,19 @@ impl Notices {
 
     async fn run(mut self, queues: Vec<Waiting>, told_up_to: Told) {
         let (mut told, mut reminded) = (BTreeSet::new(), BTreeSet::new());
-        let mut heard = Heard { of: self.sponsors_heard(), looked: None };
-        let mut size = match told_up_to {
-            Told::UpTo(size) => size,
+        let mut heard = Heard { of: self.sponsors_heard(), looked: None, file: self.kept_in(SPONSORS) };
+        let file = self.kept_in(TOLD);
+        let (mut size, are_kept) = match told_up_to {
+            Told::UpTo(size) => (size, true),
             Told::Unreadable(head) => {
                 let text = "what was decided last before this start may not have been told: look at the journal";
-                self.send(&queues, &self.notice("gate", text.to_owned(), true)).await;
-                head
+                (head, self.send(&queues, &self.notice("gate", text.to_owned(), true)).await)
             }
         };
+        // Of a new gate that is killed: what it decided first is news, too.
+        if are_kept {
+            keep_told(&file, size).await;
+        }
         loop {
             tokio::select! {
                 Some(alarm) = self.alarms.recv() => {
@@ -223,7 +227,7 @@ impl Notices {
                         are_kept &= self.send(&queues, &notice).await;
                     }
                     if are_kept {
-                        self.keep_told(size).await;
+                        keep_told(&file, size).await;
                     }
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -250,12 +254,8 @@ impl Notices {
         size.map_or(Told::Unreadable(head), |size| Told::UpTo(size.min(head)))
     }
 
-    /// Once all that was told of it waits on the disk.
-    async fn keep_told(&self, size: u64) {
-        let Some(folder) = &self.folder else { return };
-        if let Err(cause) = waiting::replace(folder.join(TOLD), checked::sealed(&size.to_string()).into_bytes()).await {
-            tracing::warn!(%cause, "how far was told is not kept: after a restart something is told twice, or not at all");
-        }
+    fn kept_in(&self, name: &str) -> Kept {
+        Kept::new(self.folder.as_ref().map(|folder| folder.join(name)))
     }
 
     /// Of what sponsors were told before the gate stopped. Where that cannot be read, they are told again.
@@ -266,7 +266,7 @@ impl Notices {
     }
 
     /// Whoever answers for a vendor hears once of each thing that they should see to, also across a restart.
-    async fn tell_sponsors(&self, queues: &[Waiting], Heard { of: heard, looked }: &mut Heard) {
+    async fn tell_sponsors(&self, queues: &[Waiting], Heard { of: heard, looked, file }: &mut Heard) {
         let (now, boot) = (self.desk.clock().wall(), self.desk.clock().boot());
         if looked.is_some_and(|looked| boot.since(looked) < SPONSORS_EVERY) {
             return;
@@ -291,9 +291,9 @@ impl Notices {
                 heard.extend(concerns.iter().map(|concern| concern_id(&vendor, concern)));
             }
         }
-        if let Some(folder) = self.folder.as_ref().filter(|_| is_news) {
-            let text = serde_json::to_string(heard).expect("texts are JSON");
-            if let Err(cause) = waiting::replace(folder.join(SPONSORS), checked::sealed(&text).into_bytes()).await {
+        if is_news {
+            let bytes = || checked::sealed(&serde_json::to_string(heard).expect("texts are JSON")).into_bytes();
+            if let Err(cause) = file.replace(bytes).await {
                 tracing::warn!(%cause, "of what sponsors were told is not kept: after a restart they are told again");
             }
         }
@@ -659,6 +659,14 @@ impl Concerned {
 struct Heard {
     of: BTreeSet<String>,
     looked: Option<Boot>,
+    file: Kept,
+}
+
+/// How far the journal was told, once all that was told of it waits on the disk.
+async fn keep_told(file: &Kept, size: u64) {
+    if let Err(cause) = file.replace(|| checked::sealed(&size.to_string()).into_bytes()).await {
+        tracing::warn!(%cause, "how far was told is not kept: after a restart something is told twice, or not at all");
+    }
 }
 
 /// What sponsors should see to, by vendor.

@@ -3,6 +3,7 @@
 //! so that nobody fills the one of what everybody is told and nobody may mute.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::checked;
 /// dropped, because what is oldest has waited longest; how many, is told when there is room again.
 const WAITING_MAX: usize = 256;
 
-/// How long a notice waits for the disk.
+/// How long is waited for the disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The notices for one way. Cheap to clone; all clones are one.
@@ -63,9 +64,7 @@ pub(super) struct Queue(Arc<Inner>);
 struct Inner {
     held: Mutex<Held>,
     more: Notify,
-    file: Option<PathBuf>,
-    /// Whoever has it writes the file.
-    pen: Arc<tokio::sync::Mutex<()>>,
+    kept: Kept,
 }
 
 #[derive(Default)]
@@ -79,7 +78,7 @@ impl Queue {
     fn open(file: Option<PathBuf>) -> Self {
         let notices = file.as_ref().map(|file| read(file)).unwrap_or_default();
         let held = Mutex::new(Held { notices, ..Held::default() });
-        Self(Arc::new(Inner { held, more: Notify::new(), file, pen: Arc::default() }))
+        Self(Arc::new(Inner { held, more: Notify::new(), kept: Kept::new(file) }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -136,21 +135,51 @@ impl Queue {
         }
     }
 
-    /// Writes down what waits when its turn comes, so that of several in a row the last is right; whether it is written. A
-    /// disk that hangs holds up no further notice for long.
+    /// Writes down what waits; whether it is written.
     async fn keep(&self) -> bool {
-        let Some(file) = &self.0.file else { return true };
-        let writing = async {
-            let pen = Arc::clone(&self.0.pen).lock_owned().await;
-            let bytes = serde_json::to_vec(&self.lock().notices).expect("notices have string keys and finite numbers");
-            replace_with(pen, file.clone(), bytes).await
-        };
-        let late = |_| Err(io::ErrorKind::TimedOut.into());
-        let written = tokio::time::timeout(DISK_PATIENCE, writing).await.unwrap_or_else(late);
+        let bytes = || serde_json::to_vec(&self.lock().notices).expect("notices have string keys and finite numbers");
+        let written = self.0.kept.replace(bytes).await;
         if let Err(cause) = &written {
-            tracing::warn!(%cause, file = %file.display(), "notices that wait are not kept: a gate that is killed now forgets them");
+            tracing::warn!(%cause, file = %self.0.kept, "notices that wait are not kept: a gate that is killed now forgets them");
         }
         written.is_ok()
+    }
+}
+
+/// A file that is replaced whole, or nothing where there is none.
+pub(super) struct Kept {
+    file: Option<PathBuf>,
+    /// Whoever has it writes the file.
+    pen: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Kept {
+    pub(super) fn new(file: Option<PathBuf>) -> Self {
+        Self { file, pen: Arc::default() }
+    }
+
+    /// Writes what is right when its turn comes, so that of several in a row the last is, beside the threads that carry
+    /// connections. A disk that hangs holds up nobody for long; its write goes on, and no other overtakes it.
+    pub(super) async fn replace(&self, bytes: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let writing = async {
+            let pen = Arc::clone(&self.pen).lock_owned().await;
+            let (file, bytes) = (file.clone(), bytes());
+            let write = move || {
+                let replaced = checked::replace(&file, &bytes);
+                drop(pen);
+                replaced
+            };
+            tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+        };
+        let late = |_| Err(io::ErrorKind::TimedOut.into());
+        tokio::time::timeout(DISK_PATIENCE, writing).await.unwrap_or_else(late)
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.file.as_ref().map_or(Ok(()), |file| file.display().fmt(f))
     }
 }
 
@@ -166,21 +195,6 @@ pub(super) fn forget_other_ways(folder: &Path, ways: &[&str]) {
             Err(cause) => tracing::warn!(%file, %cause, "notices that reach nobody cannot be removed"),
         }
     }
-}
-
-/// Whole or not at all, on the disk, and beside the threads that carry connections.
-pub(super) async fn replace(file: PathBuf, bytes: Vec<u8>) -> io::Result<()> {
-    replace_with((), file, bytes).await
-}
-
-/// The same, with something held until it is done, also where nobody waits for that any more.
-async fn replace_with(held: impl Send + 'static, file: PathBuf, bytes: Vec<u8>) -> io::Result<()> {
-    let write = move || {
-        let replaced = checked::replace(&file, &bytes);
-        drop(held);
-        replaced
-    };
-    tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
 }
 
 /// A file that cannot be read keeps no gate from starting.

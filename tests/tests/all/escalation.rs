@@ -104,13 +104,18 @@ fn who_was_told_when_the_gate_was_killed_is_told_again_and_not_forgotten() {
         let notices = plant.notices();
         plant.serve();
         log_in(&plant, "lee");
-        let draft = plant.data().join("state/notices").join(kept);
-        // A pipe that nobody reads: whoever writes it down stands still there.
-        run(Command::new("mkfifo").arg(&draft), b"").ok();
+        let folder = plant.data().join("state/notices");
+        eventually("how far was told is known", || folder.join("told").exists());
+        let draft = folder.join(kept);
+        // A pipe that nobody reads: whoever writes it down stands still there. Some may be writing just now.
+        eventually("nobody is writing", || run(Command::new("mkfifo").arg(&draft), b"").code() == 0);
         let cut = text(&json(&plant, "lee", &["cut", "--technician", "tess"])["cut"]);
         let of_it =
             || told(&notices).into_iter().filter(|notice| text(&notice["text"]).contains(&cut)).collect::<Vec<_>>();
         eventually("it is told, though the disk hangs", || !of_it().is_empty());
+        let later = text(&json(&plant, "lee", &["cut", "--vendor", "acme"])["cut"]);
+        let of_later = || told(&notices).iter().any(|notice| text(&notice["text"]).contains(&later));
+        eventually("and so is the next", of_later);
         plant.kill();
         fs::remove_file(&draft).expect("the pipe");
         plant.serve();
