@@ -296,8 +296,8 @@ pub enum Refusal {
     )]
     NoSuchNode(NodeId),
     #[error(
-        "the node {node} may be up: nothing was heard of it for {silent}, and only after {wanted} can what it carried be taken for over. Where it \
-         runs, stop it; where it is gone, say it again then"
+        "the node {node} may be up: nothing was heard of it for {}, and only after {wanted} can what it carried be taken for over. Where it \
+         runs, stop it; where it is gone, say it again then", silence(*silent)
     )]
     NodeNotSilent { node: NodeId, silent: Seconds, wanted: Seconds },
 
@@ -567,6 +567,10 @@ fn not_attested(rule: &RuleId, within: Seconds, has_manager: bool) -> String {
         "rule {rule} wants that within {within} a manager of your company attested that you still work for it, are trained, and \
          are sent, and nothing of that holds now. {ask}"
     )
+}
+
+fn silence(silent: Seconds) -> String {
+    if silent == Seconds(0) { "less than a second".to_owned() } else { silent.to_string() }
 }
 
 fn names(roles: &BTreeSet<RoleName>) -> String {

@@ -2,6 +2,8 @@
 //! is told: what a wall between two sites does, and no proxy that takes every byte before it holds it back.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::Command;
 
 use crate::process::run;
@@ -20,6 +22,14 @@ pub struct Network {
     name: String,
     number: u8,
     cables: usize,
+    /// Whoever has it has the number.
+    _held: UnixListener,
+}
+
+/// A number for as long as this process lives, if nobody has it.
+fn hold(number: u8) -> Option<UnixListener> {
+    let name = SocketAddr::from_abstract_name(format!("holdpoint-network-{number}")).expect("a short name");
+    UnixListener::bind_addr(&name).ok()
 }
 
 impl Network {
@@ -30,25 +40,24 @@ impl Network {
             return None;
         }
         // Whichever nobody has, of the addresses that are kept for tests (RFC 2544).
-        let made = (0..=u8::MAX).find_map(|number| {
-            let name = format!("holdpoint-{number}");
-            let made = run(Command::new("ip").args(["netns", "add", &name]), b"");
-            match made.err().contains("File exists") {
-                true => None,
-                false => Some(made.status.success().then_some(Self { name, number, cables })),
-            }
-        });
-        let Some(network) = made.flatten() else {
+        let (number, held) = (0..=u8::MAX).find_map(|number| Some((number, hold(number)?)))?;
+        let name = format!("holdpoint-{number}");
+        // What a test left that was killed. Its cables go with their ends here.
+        run(Command::new("ip").args(["netns", "del", &name]), b"");
+        let network = Self { name, number, cables, _held: held };
+        (0..cables)
+            .for_each(|cable| drop(run(Command::new("ip").args(["link", "del", &network.end_here(cable)]), b"")));
+        if !run(Command::new("ip").args(["netns", "add", &network.name]), b"").status.success() {
             println!("SKIPPED: the system lets nobody have a network of their own (ip netns)");
             return None;
-        };
+        }
         (0..cables).for_each(|cable| network.lay(cable));
         Some(network)
     }
 
     fn lay(&self, cable: usize) {
         let (name, [ours, theirs]) = (&self.name, self.ends(cable));
-        let (here, there) = (format!("hp{}c{cable}", self.number), format!("cable{cable}"));
+        let (here, there) = (self.end_here(cable), format!("cable{cable}"));
         for line in [
             format!("link add {here} type veth peer name {there} netns {name}"),
             format!("addr add {ours}/30 dev {here}"),
@@ -58,6 +67,10 @@ impl Network {
         ] {
             run(Command::new("ip").args(line.split(' ')), b"").ok();
         }
+    }
+
+    fn end_here(&self, cable: usize) -> String {
+        format!("hp{}c{cable}", self.number)
     }
 
     fn ends(&self, cable: usize) -> [Ipv4Addr; 2] {

@@ -342,19 +342,20 @@ async fn token_for(api: &Api, login: &Authenticated) -> Result<SignedIn, Problem
     come_on_duty(api, login).await;
     let on_duty_until =
         api.desk().with_state(|state| state.people.get(&person).and_then(|person| person.on_duty_until));
-    let (expires, timezone) = (token::LASTS.after(now), timezone(api));
+    Ok(signed_in_as(api, person, (token, token_id), false, on_duty_until))
+}
+
+/// What somebody gets who is in.
+fn signed_in_as(
+    api: &Api,
+    person: PersonId,
+    (token, token_id): (String, String),
+    key_alone: bool,
+    on_duty_until: Option<Timestamp>,
+) -> SignedIn {
     let (ca_pem, ca_succession_pem) = api.parts().tls_ca.authorities_and_succession();
-    Ok(SignedIn {
-        token,
-        token_id,
-        expires,
-        person,
-        key_alone: false,
-        timezone,
-        on_duty_until,
-        ca_pem,
-        ca_succession_pem,
-    })
+    let (expires, timezone) = (token::LASTS.after(api.clock().wall()), timezone(api));
+    SignedIn { token, token_id, expires, person, key_alone, timezone, on_duty_until, ca_pem, ca_succession_pem }
 }
 
 fn timezone(api: &Api) -> String {
@@ -382,19 +383,7 @@ fn key_alone(api: &Api, verified: &VerifiedKey) -> Result<SignedIn, Problem> {
     if api.face() != Face::Plant || !is_operator {
         return Err(no_directory());
     }
-    let (token, token_id) = api.0.passes.give(person, verified.key(), api.clock().boot());
+    let pass = api.0.passes.give(person, verified.key(), api.clock().boot());
     tracing::warn!(%person, "signed in by key alone, because the directory does not answer: may see and cut");
-    let (expires, timezone) = (token::LASTS.after(api.clock().wall()), timezone(api));
-    let (ca_pem, ca_succession_pem) = api.parts().tls_ca.authorities_and_succession();
-    Ok(SignedIn {
-        token,
-        token_id,
-        expires,
-        person,
-        key_alone: true,
-        timezone,
-        on_duty_until: None,
-        ca_pem,
-        ca_succession_pem,
-    })
+    Ok(signed_in_as(api, person, pass, true, None))
 }

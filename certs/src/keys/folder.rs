@@ -228,9 +228,11 @@ impl KeyFolder {
     /// Seals all keys anew, under another sealing key, which is kept in this way. The folder is the old one or the new one, at each
     /// moment. A gate that runs goes on with what it has opened, and reads none of it anew.
     ///
+    /// Gives what went wrong after that, when the old one may lie beside it still (see [`left_by_seal`]).
+    ///
     /// # Errors
-    /// The disk's; then the folder is as it was, or sealed anew, with the old one beside it (see [`left_by_seal`]).
-    pub fn seal(&self, to: &Seal) -> Result<(), KeyFault> {
+    /// The disk's; then the folder is as it was.
+    pub fn seal(&self, to: &Seal) -> Result<Option<KeyFault>, KeyFault> {
         // Of a link, what it leads to is exchanged.
         let dir = self.dir.canonicalize().map_err(at(&self.dir))?;
         let _alone = self.alone()?;
@@ -240,8 +242,7 @@ impl KeyFolder {
             return remove_folder(&draft).and(Err(fault));
         }
         // Which of the two is the new one is on the disk before one of them goes.
-        sync_dir(parent(&dir))?;
-        remove_folder(&draft)
+        Ok(sync_dir(parent(&dir)).and_then(|()| remove_folder(&draft)).err())
     }
 
     fn sealed_into(&self, draft: &Path, to: &Seal) -> Result<(), KeyFault> {

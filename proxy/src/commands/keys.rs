@@ -367,10 +367,21 @@ fn reseal(folder: &KeyFolder, to: SealWord, credential: Option<&Path>, args: &Ar
         (SealWord::Passphrase, _) => Seal::Passphrase(new_passphrase()?),
         (other, _) => open_seal(other).map_err(Failure::usage)?,
     };
-    folder.seal(&seal).map_err(Failure::failed)?;
+    let left = folder.seal(&seal).map_err(Failure::failed)?;
     if args.json {
-        return print_json(&serde_json::json!({ "seal": to.as_str() }));
+        print_json(&serde_json::json!({ "seal": to.as_str() }))?;
+    } else {
+        say_sealed(to, &seal, args);
     }
+    left.map_or(Ok(()), |fault| {
+        Err(Failure::failed(format_args!(
+            "all of that is done, but as the keys were sealed before they may lie there still: {fault}. `holdpoint check` says so until \
+             they are gone"
+        )))
+    })
+}
+
+fn say_sealed(to: SealWord, seal: &Seal, args: &Args) {
     say!("The same keys are sealed anew. Now write into {}, under [keys]:\n", args.config.display());
     say!("  seal = {:?}\n", to.as_str());
     say!(
@@ -381,7 +392,6 @@ fn reseal(folder: &KeyFolder, to: SealWord, credential: Option<&Path>, args: &Ar
     say!(
         "What was on the disk before may be found there still, as in older backups: whoever had it and what opened it has these keys."
     );
-    Ok(())
 }
 
 fn new_passphrase() -> Result<Zeroizing<String>, Failure> {

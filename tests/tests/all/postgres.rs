@@ -107,8 +107,24 @@ fn ssh_port(said: &Value) -> String {
     said["ssh"][0].as_str().unwrap().rsplit(':').next().unwrap().to_owned()
 }
 
+/// A shell of `tess` at the plant's own node, which the node to which `lee` goes knows of.
+fn works(plant: &Plant) -> Running {
+    let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &plant.tess().at("hmi-2")]));
+    shell.type_in("echo I am $((40 + 2))\r");
+    shell.until("I am 42");
+    eventually("the session is known at the other node", || live_at(plant) == 1);
+    shell
+}
+
 fn whole(plant: &Plant, data: &Path) -> String {
     Evidence::take(&plant.installation(), data, &program()).verify().ok().out()
+}
+
+fn both_whole(plant: &Plant, second: &Second) {
+    trust(plant, &second.folder);
+    for data in [plant.data(), second.data()] {
+        println!("{}", whole(plant, &data));
+    }
 }
 
 /// The auditor adds the line of the other node's recordings to what they trust.
@@ -145,12 +161,7 @@ fn a_gate_on_postgres_does_the_whole_job_and_a_cut_at_one_node_ends_a_session_at
     log_in(&plant, "lee");
     let there = json(&plant, "lee", &["status"]);
     assert_eq!((there["node"].as_str(), &there["deployment"]), (Some("gate-2"), &before["deployment"]));
-    let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
-    shell.type_in("echo I am $((40 + 2))\r");
-    shell.until("I am 42");
-    eventually("the session is known at the other node", || {
-        json(&plant, "lee", &["sessions"])["sessions"].as_array().is_some_and(|running| running.len() == 1)
-    });
+    let mut shell = works(&plant);
     let session = text(&json(&plant, "lee", &["sessions"])["sessions"][0]["session"]);
     json(&plant, "lee", &["freeze", &session]);
     shell.until("Your input is stopped by an operator");
@@ -184,10 +195,7 @@ fn a_gate_on_postgres_does_the_whole_job_and_a_cut_at_one_node_ends_a_session_at
     gate.signal(Signal::TERM);
     assert_eq!(gate.ends().code(), 0);
     assert_eq!(plant.stop().code(), 0);
-    trust(&plant, &second.folder);
-    for data in [plant.data(), second.data()] {
-        println!("{}", whole(&plant, &data));
-    }
+    both_whole(&plant, &second);
     // Names are given once, and nobody goes on alone from a copy.
     fs::remove_dir_all(second.data()).unwrap();
     run(&mut second.serve_command(&plant), b"").says_no("a node gate-2 is known in the database already");
@@ -215,16 +223,8 @@ fn what_a_node_carried_that_died_or_was_cut_off_is_presumed_ended_and_its_eviden
     let (gate, _) = second.serve(&plant);
     log_in(&plant, "lee");
     let at = plant.tess().at("hmi-2");
-    let works = || {
-        let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
-        shell.type_in("echo I am $((40 + 2))\r");
-        shell.until("I am 42");
-        eventually("the session is known at the other node", || live_at(&plant) == 1);
-        shell
-    };
-
     // Cut off: it goes on as its rule says, recorded, and ends when the node hears what the others think.
-    let mut shell = works();
+    let mut shell = works(&plant);
     fs::remove_file(&way).unwrap();
     server.sql(&name, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'holdpoint'");
     eventually("it is presumed ended", || live_at(&plant) == 0);
@@ -236,7 +236,7 @@ fn what_a_node_carried_that_died_or_was_cut_off_is_presumed_ended_and_its_eviden
     assert!(ended.out().contains("took your session for over. Connect again"), "{}", ended.out());
 
     // Killed: the same, and it is found as it was when the node comes back.
-    let shell = works();
+    let shell = works(&plant);
     plant.kill();
     shell.ends();
     eventually("it is presumed ended", || live_at(&plant) == 0);
@@ -247,10 +247,7 @@ fn what_a_node_carried_that_died_or_was_cut_off_is_presumed_ended_and_its_eviden
     assert_eq!(server.sql(&name, presumed), "2");
     plant.serve();
     assert_eq!(plant.stop().code(), 0);
-    trust(&plant, &second.folder);
-    for data in [plant.data(), second.data()] {
-        println!("{}", whole(&plant, &data));
-    }
+    both_whole(&plant, &second);
 }
 
 #[test]
@@ -267,15 +264,7 @@ fn a_node_whose_network_falls_silent_ends_its_sessions_in_time_and_is_one_of_the
     let (gate, said) = second.serve(&plant);
     log_in(&plant, "lee");
     let (at, there) = (plant.tess().at("hmi-2"), ssh_port(&said));
-    let works = || {
-        let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
-        shell.type_in("echo I am $((40 + 2))\r");
-        shell.until("I am 42");
-        eventually("the session is known at the other node", || live_at(&plant) == 1);
-        shell
-    };
-
-    let shell = works();
+    let shell = works(&plant);
     network.harm(0, Harm::Silence);
     let began = Instant::now();
     // Its rule's two seconds, and what it takes to see that nobody answers.
@@ -290,7 +279,7 @@ fn a_node_whose_network_falls_silent_ends_its_sessions_in_time_and_is_one_of_the
 
     // Much is lost, and what must arrive does.
     [0, 1].iter().for_each(|cable| network.harm(*cable, Harm::Loss(10)));
-    let shell = works();
+    let shell = works(&plant);
     let session = text(&json(&plant, "lee", &["sessions"])["sessions"][0]["session"]);
     let began = Instant::now();
     json(&plant, "lee", &["cut", &session]);
@@ -300,10 +289,7 @@ fn a_node_whose_network_falls_silent_ends_its_sessions_in_time_and_is_one_of_the
     gate.signal(Signal::TERM);
     assert_eq!(gate.ends().code(), 0);
     assert_eq!(plant.stop().code(), 0);
-    trust(&plant, &second.folder);
-    for data in [plant.data(), second.data()] {
-        println!("{}", whole(&plant, &data));
-    }
+    both_whole(&plant, &second);
 }
 
 #[test]
