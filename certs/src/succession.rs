@@ -20,18 +20,24 @@ pub(crate) const STEP_USAGE: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 36];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenOver {
     /// The certificates that are trusted from now on: of those that were named, whichever was trusted or is signed by one that was;
-    /// and if none of those that were trusted was named, all of them as well.
+    /// whichever was trusted and vouches for who named them; and if none of those that were trusted was named, all of them as well.
     pub ca_pem: String,
     /// The first that was named besides, and did not itself sign one of those.
     pub stranger: Option<CaFingerprint>,
 }
 
 /// Takes over, of the authorities that are `named`, those that follow on one that is `trusted` by a certificate in `succession`; all
-/// of them in PEM, and the last may be none.
+/// of them in PEM, and the last may be none. Who names them showed the certificates `shown`.
 ///
 /// # Errors
 /// One of the texts holds something else.
-pub fn take_over(trusted: &str, named: &str, succession: &str, now: Timestamp) -> Result<TakenOver, TlsFault> {
+pub fn take_over(
+    trusted: &str,
+    named: &str,
+    succession: &str,
+    shown: &[CertificateDer<'_>],
+    now: Timestamp,
+) -> Result<TakenOver, TlsFault> {
     let steps = if succession.is_empty() { Vec::new() } else { authorities(succession)? };
     let leads =
         |from: &CertificateDer<'_>, to: &CertificateDer<'_>| steps.iter().any(|step| follows(from, to, step, now));
@@ -41,8 +47,14 @@ pub fn take_over(trusted: &str, named: &str, succession: &str, now: Timestamp) -
     let came_before = |other: &CertificateDer<'_>| believed.iter().any(|ca| leads(other, ca));
     let stranger = others.iter().find(|other| !came_before(other)).map(CaFingerprint::of);
     // Whoever names only the next would have the one that signs now forgotten, by which the gate is known.
-    let kept: &[CertificateDer<'_>] = if believed.iter().any(|ca| before.contains(ca)) { &[] } else { &before };
-    Ok(TakenOver { ca_pem: kept.iter().chain(&believed).map(pem).collect(), stranger })
+    let is_none_named = !believed.iter().any(|ca| before.contains(ca));
+    let vouches = |ca: &CertificateDer<'_>| shown.iter().any(|shown| are_signed(shown, ca));
+    let kept = before.iter().filter(|ca| !believed.contains(ca) && (is_none_named || vouches(ca)));
+    Ok(TakenOver { ca_pem: kept.chain(&believed).map(pem).collect(), stranger })
+}
+
+fn are_signed(certificate: &CertificateDer<'_>, signer: &CertificateDer<'_>) -> bool {
+    read(certificate).zip(read(signer)).is_some_and(|(certificate, signer)| is_signed_by(&certificate, &signer))
 }
 
 /// Whether `step` says, by the key of `old`, that `new` is an authority now: of this name and this key.
@@ -109,7 +121,7 @@ mod tests {
     }
 
     fn taken(trusted: &[&Pair], named: &[&Pair], succession: &str) -> TakenOver {
-        take_over(&text(trusted), &text(named), succession, Timestamp::now()).unwrap()
+        take_over(&text(trusted), &text(named), succession, &[], Timestamp::now()).unwrap()
     }
 
     /// One that anybody could make.
@@ -143,7 +155,23 @@ mod tests {
         assert_eq!(taken(&[&other], &[&first, &second], &step(&second)), stranger(&[&other], &first));
         let of_other = TlsCa::make_after(&other).unwrap();
         assert_eq!(taken(&[&first], &[&first, &of_other], &step(&of_other)), stranger(&[&first], &of_other));
-        assert!(take_over(&text(&[&first]), "", "", Timestamp::now()).is_err());
+        assert!(take_over(&text(&[&first]), "", "", &[], Timestamp::now()).is_err());
+    }
+
+    #[test]
+    fn the_one_that_vouches_for_the_gate_is_kept_however_often_the_gate_leaves_it_out() {
+        let first = TlsCa::make();
+        let second = TlsCa::make_after(&first).unwrap();
+        let leaf_of = |pair: &Pair| {
+            let pair = Pair { key: pair.key.clone(), certificate: pair.certificate.clone(), succession: None };
+            let ca = TlsCa::here(&Ring::alone(pair, Timestamp::UNIX_EPOCH)).unwrap();
+            let spki = rcgen::PublicKeyData::subject_public_key_info(&authority("gate").0);
+            ca.leaf_for(&["gate.example".to_owned()], &spki, Timestamp::now()).unwrap()
+        };
+        let (both, named) = (text(&[&first, &second]), text(&[&second]));
+        let told_by = |pair: &Pair| take_over(&both, &named, "", &[leaf_of(pair)], Timestamp::now()).unwrap().ca_pem;
+        assert_eq!(told_by(&first), both);
+        assert_eq!(told_by(&second), named, "the switch is over");
     }
 
     #[test]

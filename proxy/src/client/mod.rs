@@ -296,7 +296,8 @@ impl Client {
         if self.is_opened || named.is_empty() {
             return Ok(());
         }
-        let TakenOver { ca_pem, stranger } = succession::take_over(&self.ca_pem, named, succession, Timestamp::now())?;
+        let (shown, now) = (self.wire.shown(), Timestamp::now());
+        let TakenOver { ca_pem, stranger } = succession::take_over(&self.ca_pem, named, succession, &shown, now)?;
         // A clean answer afterwards does not undo it.
         self.stranger = stranger.or(self.stranger);
         if authorities(&ca_pem)? == authorities(&self.ca_pem)? {

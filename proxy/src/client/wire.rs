@@ -14,7 +14,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -41,6 +41,8 @@ pub(super) struct Wire {
     connections: TaskTracker,
     /// What the gate calls its present run, as far as its last answer said.
     start: Arc<Mutex<String>>,
+    /// The certificates that the gate showed last.
+    shown: Arc<Mutex<Vec<CertificateDer<'static>>>>,
 }
 
 /// One request.
@@ -76,6 +78,7 @@ impl Wire {
             next: "Ask the plant",
             connections: TaskTracker::new(),
             start: Arc::new(Mutex::new(proof::UNKNOWN_START.to_owned())),
+            shown: Arc::default(),
         }
     }
 
@@ -109,6 +112,16 @@ impl Wire {
     /// The gate calls its present run so.
     pub(super) fn note_start(&self, start: &str) {
         start.clone_into(&mut self.start.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What the gate showed of itself when it was last reached.
+    pub(super) fn shown(&self) -> Vec<CertificateDer<'static>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_shown(&self, stream: &TlsStream<TcpStream>) {
+        let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        shown.clone_into(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Sends a request; gives the head of its answer.
@@ -159,9 +172,10 @@ impl Wire {
             let name = ServerName::try_from(self.way.host.clone()).map_err(|cause| self.unreachable(cause))?;
             TlsConnector::from(Arc::clone(&self.tls)).connect(name, socket).await.map_err(|cause| self.no_tls(&cause))
         };
-        tokio::time::timeout(CONNECT_WAIT, connecting)
-            .await
-            .map_err(|_| self.unreachable("no answer in ten seconds"))?
+        let connected = tokio::time::timeout(CONNECT_WAIT, connecting).await;
+        let stream = connected.map_err(|_| self.unreachable("no answer in ten seconds"))??;
+        self.note_shown(&stream);
+        Ok(stream)
     }
 
     /// A certificate that is not to be trusted is told from a line that is down.
