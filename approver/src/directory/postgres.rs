@@ -2,8 +2,8 @@
 //! database until its commit, so of two who expect the same one finds it changed.
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, try_join, try_join_all};
-use tokio_postgres::{IsolationLevel, Row};
+use futures::future::{BoxFuture, try_join, try_join_all, try_join3};
+use tokio_postgres::{Client, IsolationLevel, Row};
 
 use super::{Change, Directory, DirectoryFault, Dumped, Key, Listed, Table, check_lengths};
 use crate::postgres::{Database, DatabaseFault};
@@ -26,29 +26,30 @@ impl PostgresDirectory {
     async fn change(&self, changes: &[Change]) -> Result<bool, DirectoryFault> {
         check_lengths(changes)?;
         let database = &self.database;
-        let mut held = database.client().await?;
+        let held = database.client().await?;
         let ready = [held.ready(ALONE), held.ready(GET), held.ready(SET), held.ready(DELETE)];
         let [alone, get, set, delete] =
             database.within(try_join_all(ready)).await?.try_into().expect("as many as were asked for");
-        let transaction = database.within(held.transaction()).await?;
-        // What is asked at once is done in its order: nothing is read before nobody else swaps.
-        let alone = async { transaction.execute(&alone, &[&SWAPPING]).await };
+        // What is asked at once is done in its order, by one way there and back: nothing is read before nobody else swaps.
+        let client: &Client = &held;
+        let begun = client.batch_execute("BEGIN");
+        let alone = async { client.execute(&alone, &[&SWAPPING]).await };
         let values = try_join_all(changes.iter().map(async |change| {
-            let row = transaction.query_opt(&get, &[&change.key.encode()]).await?;
+            let row = client.query_opt(&get, &[&change.key.encode()]).await?;
             Ok(row.map(|row| row.get::<_, Vec<u8>>(0)))
         }));
-        let (_, values) = database.within(try_join(alone, values)).await?;
+        let (_, _, values) = database.within(try_join3(begun, alone, values)).await?;
         if !changes.iter().zip(&values).all(|(change, value)| change.expected.is_met(value.as_deref())) {
-            database.within(transaction.rollback()).await?;
+            database.within(client.batch_execute("ROLLBACK")).await?;
             held.done();
             return Ok(false);
         }
-        let changing = changes.iter().map(async |change| match (&change.key.encode(), &change.value) {
-            (key, Some(value)) => transaction.execute(&set, &[key, value]).await,
-            (key, None) => transaction.execute(&delete, &[key]).await,
-        });
-        database.within(try_join_all(changing)).await?;
-        database.within(transaction.commit()).await?;
+        let changing = try_join_all(changes.iter().map(async |change| match (&change.key.encode(), &change.value) {
+            (key, Some(value)) => client.execute(&set, &[key, value]).await,
+            (key, None) => client.execute(&delete, &[key]).await,
+        }));
+        // Behind a change that the server refuses this commits nothing, and the refusal is told.
+        database.within(try_join(changing, client.batch_execute("COMMIT"))).await?;
         held.done();
         Ok(true)
     }
