@@ -35,7 +35,7 @@ pub(super) async fn forget(
 
 impl Api {
     async fn node_view(&self, node: NodeId, facts: NodeFacts, sessions: usize) -> NodeView {
-        let silent = self.desk().silence_of(&node).filter(|_| facts.is_up());
+        let silent = self.desk().silence_of(&node, facts.since).filter(|_| facts.is_up());
         let forgotten_by = match facts.standing {
             NodeStanding::Forgotten(by) => Some(self.named(by).await),
             NodeStanding::Up | NodeStanding::Stopped => None,

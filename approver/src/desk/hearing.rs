@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use policies::events::Event;
 use policies::ids::NodeId;
 use policies::plant::Rule;
@@ -138,9 +139,14 @@ impl Inner {
 }
 
 impl Desk {
-    /// For how long nothing was heard of a node; nothing of this one, or where none listens.
-    pub fn silence_of(&self, node: &NodeId) -> Option<Duration> {
-        if *node == self.0.node { None } else { Some(lock(&self.0.hearing).heard_nothing_for(node)) }
+    /// For how long nothing was heard of a node, which the journal has as running since this moment; nothing of this one.
+    pub fn silence_of(&self, node: &NodeId, since: Timestamp) -> Option<Duration> {
+        if *node == self.0.node {
+            return None;
+        }
+        // One that joined a moment ago has said so in the journal.
+        let runs = Duration::try_from(self.0.clock.wall().duration_since(since)).unwrap_or_default();
+        Some(lock(&self.0.hearing).heard_nothing_for(node).min(runs))
     }
 
     /// The other nodes that the journal has as running and of which nothing was heard for so long at least.

@@ -48,7 +48,15 @@ impl fmt::Display for SetBack {
              newest copy back. Where there is none, an administrator and an operator go on from this one together: \
              `holdpoint restore`. Nothing was changed",
             entries(*here)
-        )
+        )?;
+        // A folder that never had one is the wrong folder rather than an old one.
+        if *here == 0 {
+            f.write_str(
+                ". Where this is one node of several, and its folder is lost, it takes a name that no node had (`node` under \
+                 [store]) and an empty data folder",
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -185,4 +193,19 @@ fn newest_head(
         }
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_one_entry_may_be_that_of_a_node_that_lost_its_own() {
+        for (here, is_told) in [(0, true), (1, false)] {
+            let (log, by) = ("mill-3/records/gate-2".to_owned(), "entry 43 of the journal".to_owned());
+            let told = SetBack { log, here, remembered: Some(6), parted: false, by }.to_string();
+            assert!(told.contains("`holdpoint restore`"), "{told}");
+            assert_eq!(told.contains("a name that no node had"), is_told, "{told}");
+        }
+    }
 }

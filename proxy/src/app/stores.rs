@@ -100,7 +100,7 @@ pub enum StoreFault {
     InDatabase(PathBuf),
     /// Only known of a folder that is one's own.
     #[error(
-        "this cannot be done where journal and directory are in PostgreSQL ({0}): put those back with the database's own tools. Where the database is lost, `holdpoint migrate --directory directory.jsonl` brings a node's copy into an empty one; to go on from a backup's folder, write journal = \"files\" under [store] of it without [store.postgres], do this, and `holdpoint migrate` then (docs/administrator.md, \"The database lost entries\")"
+        "this cannot be done where journal and directory are in PostgreSQL ({0}): where the database is there and this folder alone is lost, start with an empty data folder and a name that no node had (`node` under [store]). Where the database is lost, `holdpoint migrate --directory directory.jsonl` brings a node's copy into an empty one; where all is lost, to go on from a backup's folder, write journal = \"files\" under [store] of it without node and [store.postgres], do this, and `holdpoint migrate` then (docs/administrator.md, \"The database lost entries\")"
     )]
     OnlyFiles(String),
     /// The database, or the copy of it.
@@ -124,7 +124,7 @@ pub enum StoreFault {
     },
     /// A node without a name cannot join.
     #[error(
-        "{path} holds nothing yet. If this is to be one more node of the installation in the database, name it: node = \"gate-2\" under [store]; else correct `data`", path = .0.display()
+        "{path} holds nothing yet. If this is to be one more node of the installation in the database, give it a name that no node had (`node` under [store]); else correct `data`", path = .0.display()
     )]
     NoNode(PathBuf),
     /// Its recordings would be a second log of the name.

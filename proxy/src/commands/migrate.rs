@@ -69,6 +69,10 @@ pub(super) fn run(args: &Args) -> Done {
         "Start the gate. {} is this node's copy from now on, and is verified and backed up as before.",
         data.display()
     );
+    if args.directory.is_some() {
+        say!("{}", rebuild::CODES);
+        say!("{}", rebuild::REINVITE);
+    }
     if migrated.before.exists() {
         say!(
             "What the directory was before lies in {}: remove it when the gate has run, since nothing is erased there any more.",

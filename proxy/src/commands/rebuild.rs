@@ -19,7 +19,7 @@ use crate::app::stores::{Identity, check_only_files, directory_dir, draft_direct
 use crate::config::Config;
 
 /// Make the directory of people again from a backup, where it is gone: names, texts and second factors. With the gate
-/// stopped. Codes that apps show now and showed before count no more; the next one does.
+/// stopped. Codes that apps show now and next count no more; the one after does.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The configuration.
@@ -29,6 +29,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     directory: PathBuf,
 }
+
+/// What to tell where second factors came out of a backup: a code may have been used a step early ([`last_step_taken`]).
+pub(super) const CODES: &str = "Codes that apps show now and next count no more; the one after does.";
+/// What to tell where names and second factors did.
+pub(super) const REINVITE: &str =
+    "Who enrolled, or got another code, after the backup was made needs a new one: holdpoint reinvite.";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +61,8 @@ pub(super) fn run(args: &Args) -> Done {
     }
     let entries = wait_for_value(make(data, &args.directory))?;
     say!("{}: made again with {entries} entries. Start the gate.", dir.display());
-    say!("Who enrolled, or got another code, after the backup was made needs a new one: holdpoint reinvite.");
+    say!("{CODES}");
+    say!("{REINVITE}");
     Ok(())
 }
 

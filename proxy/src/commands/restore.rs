@@ -525,7 +525,7 @@ fn carry_out(args: &Args, file: &Path) -> Done {
         "Restored. The logs go on under new names, whose keys witnesses are to know from now on, beside the old ones:"
     );
     trusting::verifiers(&identity, &gate.key).iter().for_each(|verifier| say!("    --log {verifier}"));
-    say!("Start the gate. Codes that apps show now and showed before count no more; the next one does.");
+    say!("Start the gate. {}", rebuild::CODES);
     say!("Whoever was disabled, cut or erased since, or enrolled, must be again: compare with what you know.");
     Ok(())
 }
