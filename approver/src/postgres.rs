@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use policies::digest::Digest;
 use policies::ids::NodeId;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,7 +21,7 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Connection, Error, NoTls, Row, Socket, Statement};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
@@ -45,6 +45,9 @@ const VANISHED_AFTER: Duration = Duration::from_secs(25);
 const NAME_MAX: Duration = Duration::from_secs(5);
 /// How often it looks.
 const NAME_EVERY: Duration = Duration::from_millis(100);
+/// How long a connection that nobody has any more may take leave. One that owes an answer would wait for it, and hold what it holds
+/// at the server.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// How long the end of a program waits for its connections.
 const LAST_MAX: Duration = Duration::from_secs(2);
 /// Nobody has a longer password.
@@ -406,13 +409,13 @@ impl Database {
     /// To one host, in a time of its own.
     async fn connect_to(&self, host: tokio_postgres::Config) -> Result<Connected, DatabaseFault> {
         let connecting = tokio::time::timeout(CONNECT_MAX, self.begin(host));
-        let client = connecting.await.map_err(|_| DatabaseFault::Silent(self.name()))??;
-        let connected = Connected { client, ready: Mutex::default() };
+        let (client, open) = connecting.await.map_err(|_| DatabaseFault::Silent(self.name()))??;
+        let connected = Connected { client, ready: Mutex::default(), _open: open };
         self.look_at(&connected).await?;
         Ok(connected)
     }
 
-    async fn begin(&self, mut config: tokio_postgres::Config) -> Result<Client, DatabaseFault> {
+    async fn begin(&self, mut config: tokio_postgres::Config) -> Result<(Client, DropGuard), DatabaseFault> {
         let at = &self.0.at;
         config.application_name("holdpoint").connect_timeout(CONNECT_MAX).keepalives_idle(Duration::from_secs(10));
         // A machine that vanished is noticed whether or not something was on its way to it: keepalive alone looks only where nothing is.
@@ -423,22 +426,23 @@ impl Database {
         if at.server.is_here && at.ca.is_none() {
             let (client, connection) =
                 config.ssl_mode(SslMode::Disable).connect(NoTls).await.map_err(|error| self.fault(&error))?;
-            self.drive(connection);
-            return Ok(client);
+            return Ok((client, self.drive(connection)));
         }
         let tls = tls::Tls::new(at.ca.as_deref()).map_err(DatabaseFault::Ca)?;
         let (client, connection) =
             config.ssl_mode(SslMode::Require).connect(tls).await.map_err(|error| self.fault(&error))?;
-        self.drive(connection);
-        Ok(client)
+        Ok((client, self.drive(connection)))
     }
 
-    fn drive<S>(&self, mut connection: Connection<Socket, S>)
+    /// The connection is open as long as what this gives is held.
+    fn drive<S>(&self, mut connection: Connection<Socket, S>) -> DropGuard
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (told, warned) = (Arc::clone(&self.0.told), Arc::clone(&self.0.warned));
-        self.keep(async move {
+        let open = CancellationToken::new();
+        let left = open.clone();
+        let driving = async move {
             let mut messages = stream::poll_fn(|context| connection.poll_message(context));
             while let Some(message) = messages.next().await {
                 match message {
@@ -451,7 +455,15 @@ impl Database {
                     Err(error) => return tracing::debug!(error = in_words(&error), "a connection to the database"),
                 }
             }
+        };
+        self.keep(async move {
+            let abandoned = left.cancelled().then(|()| tokio::time::sleep(LEAVE_MAX));
+            tokio::select! {
+                () = driving => {}
+                () = abandoned => {}
+            }
         });
+        open.drop_guard()
     }
 
     /// Bounds what the server itself does for us, has it let go of a machine that died within half a minute, sees to it that who comes
@@ -527,6 +539,7 @@ impl fmt::Debug for Database {
 pub(crate) struct Connected {
     client: Client,
     ready: Mutex<HashMap<&'static str, Statement>>,
+    _open: DropGuard,
 }
 
 impl Connected {

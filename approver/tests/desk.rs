@@ -1039,6 +1039,29 @@ async fn a_cut_that_the_journal_did_not_take_is_journaled_when_it_answers_again(
 }
 
 #[tokio::test]
+async fn a_cut_whose_answer_was_lost_and_that_was_reopened_meanwhile_does_not_cut_again() {
+    let (stage, journal) = faulty_stage().await;
+    stage.grant("plc-7", &[Action::Shell]).await;
+    journal.set(Trouble::FailsBefore);
+    let done = stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
+    assert_eq!((done.kept, stage.desk.status().late), (Kept::OnDisk, 1));
+    // It had arrived, and another node reopened it, before this one reads of either.
+    let [kept] = &stage.props.cuts().read().unwrap()[..] else { panic!("it is on the disk") };
+    let arrived = Event::Cut { cut: kept.cut, scope: kept.scope.clone(), by: kept.by.clone(), at: kept.at };
+    let reopening = Reopening { cut: done.cut, reason: reason() };
+    let verdict = stage.approval_of_reopening(&stage.other_lead, &reopening);
+    let both = [arrived, Event::Reopened { reopening, verdict }];
+    journal.inner.append(stage.desk.head(), &both, stage.desk.clock().wall()).await.unwrap();
+    journal.set(Trouble::None);
+    stage.pass(Duration::from_secs(10));
+    settle().await;
+    let status = stage.desk.status();
+    assert_eq!((status.late, status.unjournaled_cuts), (0, Vec::new()));
+    assert_eq!(events(&stage).await.iter().filter(|event| matches!(event, Event::Cut { .. })).count(), 1);
+    assert!(stage.admit("plc-7").await.is_ok());
+}
+
+#[tokio::test]
 async fn a_cut_whose_line_is_removed_before_the_journal_has_it_stands_and_is_journaled() {
     let (stage, journal) = faulty_stage().await;
     let path = stage.props.scratch.path().join("cuts");
@@ -1188,6 +1211,35 @@ async fn a_cut_that_comes_while_somebody_is_being_admitted_keeps_them_out() {
     settle().await;
     let ended = Event::Ended { session, ending: Ending::Cut { cut: cut.cut }, seal: None };
     assert!(events(&stage).await.contains(&ended));
+}
+
+#[tokio::test]
+async fn what_takes_access_away_is_journaled_before_all_decisions_that_wait_in_line() {
+    let (gate, journal) = Gate::new();
+    let stage = Stage::on(Props { journal, ..Props::new() }, PLANT).await;
+    let lease = let_in(&stage, "plc-7").await;
+    let (session, by) = (lease.session(), stage.lead.person);
+    let freeze = async { stage.desk.freeze(session, by).await.map(|_| ()).unwrap() };
+    let disconnect = async { stage.desk.disconnect(session, by).await.map(|_| ()).unwrap() };
+    let cut = async { stage.desk.cut(CutBy::Operator(by), Scope::Session(session)).await.map(|_| ()).unwrap() };
+    for mut takes_away in [freeze.boxed(), disconnect.boxed(), cut.boxed()] {
+        let before = events(&stage).await.len();
+        gate.close();
+        let line = futures::future::join_all((0..4).map(|_| stage.desk.act(Command::Thaw { session, by })));
+        let comes_last = async {
+            settle().await;
+            assert!(futures::poll!(&mut takes_away).is_pending());
+            settle().await;
+            gate.open();
+            takes_away.await;
+        };
+        let (thawed, ()) = tokio::join!(line, comes_last);
+        assert!(thawed.iter().all(Result::is_ok));
+        let written = events(&stage).await.split_off(before);
+        // Whose turn it was is not interrupted.
+        let place = written.iter().position(|event| !matches!(event, Event::Thawed { .. }));
+        assert_eq!((place, written.len()), (Some(1), 5), "{written:?}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -101,6 +101,9 @@ impl Stand {
 struct Between {
     folder: PathBuf,
     does: Arc<AtomicU8>,
+    /// Connections that were made before so many others carry nothing any more, and neither end is told.
+    silent: Arc<AtomicUsize>,
+    made: Arc<AtomicUsize>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -118,14 +121,17 @@ impl Between {
         std::fs::create_dir(&folder).unwrap();
         let listener = UnixListener::bind(folder.join(".s.PGSQL.5432")).unwrap();
         let (does, server) = (Arc::new(AtomicU8::new(PASSES)), stand.server.folder().join(".s.PGSQL.5432"));
-        let told = Arc::clone(&does);
+        let (silent, made) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (told, silenced, counted) = (Arc::clone(&does), Arc::clone(&silent), Arc::clone(&made));
         let serving = tokio::spawn(async move {
             loop {
                 let (node, _) = listener.accept().await.unwrap();
-                tokio::spawn(pass(node, server.clone(), Arc::clone(&told)));
+                let (number, silenced) = (counted.fetch_add(1, Ordering::SeqCst), Arc::clone(&silenced));
+                let is_silent = move || number < silenced.load(Ordering::SeqCst);
+                tokio::spawn(pass(node, server.clone(), Arc::clone(&told), is_silent));
             }
         });
-        Self { folder, does, serving }
+        Self { folder, does, silent, made, serving }
     }
 
     fn address(&self, stand: &Stand) -> String {
@@ -134,6 +140,11 @@ impl Between {
 
     fn does(&self, what: u8) {
         self.does.store(what, Ordering::SeqCst);
+    }
+
+    /// Every connection that there is falls silent; those that are made from now on carry.
+    fn falls_silent(&self) {
+        self.silent.store(self.made.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 }
 
@@ -144,7 +155,7 @@ impl Drop for Between {
 }
 
 /// An append is known by what it appends.
-async fn pass(mut node: UnixStream, server: PathBuf, does: Arc<AtomicU8>) {
+async fn pass(mut node: UnixStream, server: PathBuf, does: Arc<AtomicU8>, is_silent: impl Fn() -> bool) {
     let mut server = UnixStream::connect(server).await.unwrap();
     let (mut asked, mut told) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     let mut is_append = false;
@@ -152,6 +163,9 @@ async fn pass(mut node: UnixStream, server: PathBuf, does: Arc<AtomicU8>) {
         tokio::select! {
             read = node.read(&mut asked) => {
                 let (Ok(count @ 1..), what) = (read, does.load(Ordering::SeqCst)) else { return };
+                if is_silent() {
+                    continue;
+                }
                 is_append = asked[..count].windows(8).any(|part| part == b"\"event\":");
                 if what == REFUSES {
                     return;
@@ -163,6 +177,9 @@ async fn pass(mut node: UnixStream, server: PathBuf, does: Arc<AtomicU8>) {
             }
             read = server.read(&mut told) => {
                 let (Ok(count @ 1..), what) = (read, does.load(Ordering::SeqCst)) else { return };
+                if is_silent() {
+                    continue;
+                }
                 if is_append && what == CUTS_AFTER {
                     return does.store(PASSES, Ordering::SeqCst);
                 }
@@ -522,6 +539,25 @@ async fn each_node_hears_the_others_even_while_no_decision_can_be_made() {
     stand.sql("SELECT pg_reload_conf()");
     said(&other).await;
     assert_eq!(said(&founder).await, [(node().to_string(), 1), ("two".to_owned(), 2)]);
+}
+
+#[tokio::test]
+async fn a_node_whose_connections_fall_silent_speaks_and_decides_over_others() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let stand = Stand::new(server).await;
+    let between = Between::new(&stand);
+    let journal = stand.open("one", &between.address(&stand)).await.unwrap();
+    journal.speak().await.unwrap();
+    between.falls_silent();
+    // Neither end closes them: only that nothing is answered tells.
+    assert!(journal.speak().await.is_err());
+    let began = Instant::now();
+    while let Err(silent) = journal.speak().await {
+        assert!(began.elapsed() < Duration::from_secs(20), "{silent}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!("it speaks again after {:?}", began.elapsed());
+    journal.append(journal.head().await.unwrap(), &events(1), now()).await.unwrap();
 }
 
 #[tokio::test]

@@ -151,9 +151,6 @@ impl Fold {
     pub(super) fn take_others(&mut self, entries: &[Entry], head: Head, now: Now) -> bool {
         self.take(entries, head.size, now);
         let is_all = head.size == self.state.size;
-        if self.tree.size() != self.state.size {
-            self.head.size = self.state.size;
-        }
         if is_all {
             self.head = head;
             self.remember_root();
@@ -244,5 +241,36 @@ impl Fold {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::memory::MemoryJournal;
+
+    #[tokio::test]
+    async fn what_a_statement_names_is_a_head_that_was_however_much_was_read() {
+        let (at, journal) = (Timestamp::UNIX_EPOCH, MemoryJournal::new());
+        let now = Now { wall: at, boot: crate::clock::Clock::turned().0.boot() };
+        let event = Event::NodeStopped { node: crate::testing::node() };
+        let append = async |after: Head| journal.append(after, std::slice::from_ref(&event), at).await.unwrap();
+        let mut fold = Fold::read_all(&journal, now).await.unwrap();
+        let names_one_that_was =
+            |fold: &Fold| fold.had(&SeenHead { size: fold.head.size, root: Digest(fold.head.root) });
+        // Of several at once the tree of all entries is not at hand any more.
+        let ours = [event.clone(), event.clone()];
+        let head = journal.append(fold.head, &ours, at).await.unwrap();
+        fold.take_own(&ours, at, head, now);
+        let head = append(head).await;
+        fold.take_some(&journal.read(2).await.unwrap(), now);
+        assert_eq!(fold.state.size, 3);
+        assert!(names_one_that_was(&fold), "{:?}", fold.head);
+        // More came while it was read.
+        let (read, head) = (journal.read(2).await.unwrap(), append(head).await);
+        assert!(!fold.take_others(&read, head, now));
+        assert!(names_one_that_was(&fold), "{:?}", fold.head);
+        assert!(fold.take_others(&journal.read(3).await.unwrap(), head, now));
+        assert!(fold.head == head && names_one_that_was(&fold));
     }
 }

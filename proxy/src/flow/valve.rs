@@ -32,6 +32,7 @@ pub struct Valve {
     reader: AtomicWaker,
     writer: AtomicWaker,
     watcher: AtomicWaker,
+    cut_waiter: AtomicWaker,
 }
 
 impl Valve {
@@ -47,8 +48,7 @@ impl Valve {
         if let Some(socket) = self.socket().take() {
             sever(&socket);
         }
-        self.reader.wake();
-        self.writer.wake();
+        self.wake_all_for_the_end();
     }
 
     /// Ends the connection as TCP does: the next read or write fails, what the kernel holds goes out, and then the end.
@@ -57,13 +57,25 @@ impl Valve {
         if let Some(Err(error)) = self.socket().as_ref().map(|socket| rustix::net::shutdown(socket, Shutdown::Both)) {
             tracing::debug!(%error, "a socket was gone before it was hung up");
         }
-        self.reader.wake();
-        self.writer.wake();
+        self.wake_all_for_the_end();
+    }
+
+    fn wake_all_for_the_end(&self) {
+        [&self.reader, &self.writer, &self.cut_waiter].into_iter().for_each(AtomicWaker::wake);
     }
 
     /// Whether the connection was cut.
     pub fn is_cut(&self) -> bool {
         self.cut.get().is_some()
+    }
+
+    /// Completes when the connection is cut, also where its peer ended it before. For one task.
+    pub async fn until_cut(&self) {
+        poll_fn(|cx| {
+            self.cut_waiter.register(cx.waker());
+            if self.is_cut() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// When the connection was cut: from then on nothing passes either way.

@@ -375,9 +375,7 @@ impl<R: Recorder> Carriage<'_, R> {
     /// Ends a channel whose target sends too much or was cut, even while its output waits for the technician.
     async fn watch_target(&self) -> Result<End, CarryFault> {
         self.target.download.finished().await.map_err(CarryFault::Target)?;
-        if !self.target.valve.is_cut() {
-            std::future::pending::<()>().await;
-        }
+        self.target.valve.until_cut().await;
         Ok(End::Cut)
     }
 

@@ -139,7 +139,7 @@ impl Line {
         // Who cuts ends one connection after the other, and tells then: what this one came to meanwhile is the cut's doing.
         let over = if self.reach.legs().is_cut() { Over::Cut } else { over };
         self.leave_target(&over, download);
-        match over {
+        match &over {
             Over::Unreached(why) => {
                 download.push(Event::Own(Own::Say(format!("holdpoint: {why}\r\n"))));
                 self.end(download, BROKEN);
@@ -154,11 +154,14 @@ impl Line {
                 self.end(download, Self::REFUSED);
             }
             Over::Broken => download.end(),
-            Over::Cut => {
-                self.valve.cut();
-                download.end();
-            }
+            Over::Cut => {}
         }
+        if !matches!(over, Over::Cut) {
+            // What it came to may wait for a technician who does not read; a cut does not.
+            self.reach.legs().over().await;
+        }
+        self.valve.cut();
+        download.end();
         std::future::pending::<()>().await;
     }
 
@@ -397,12 +400,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
+    use std::collections::VecDeque;
+    use std::pin::{Pin, pin};
     use std::sync::mpsc;
     use std::task::{Context, Poll, Wake, Waker};
 
     use approver::testing::Leased;
     use bytes::Bytes;
+    use futures::poll;
     use policies::plant::Prompts;
     use recordings::fault::StoreFault;
     use recordings::frame::Stream;
@@ -416,6 +421,7 @@ mod tests {
     use crate::relay::{self, Recorder};
     use crate::sittings::Outlet;
     use crate::ssh::channel::{End, Judge, Terms, VendorEnd, Verdict, carry};
+    use crate::websocket::PIECE_BYTES;
 
     async fn channel_to(listener: &TcpListener) -> (Leased, TargetChannel, Arc<Legs>) {
         let leased = Leased::to(&listener.local_addr().unwrap().to_string()).await;
@@ -473,9 +479,9 @@ mod tests {
         cutting.join().unwrap();
     }
 
-    /// Ends the connection while what it sent becomes durable.
+    /// Ends the connection while what it sent becomes durable, where it is given one.
     #[derive(Clone)]
-    struct CutMeanwhile(Arc<Valve>, Arc<Queue>);
+    struct CutMeanwhile(Option<(Arc<Valve>, Arc<Queue>)>);
 
     impl Recorder for CutMeanwhile {
         type Line = Self;
@@ -495,8 +501,10 @@ mod tests {
         }
 
         fn poll_durable(&self, _: &mut Context<'_>, _: u64) -> Poll<Result<(), StoreFault>> {
-            self.0.cut();
-            self.1.end();
+            if let Some((valve, download)) = &self.0 {
+                valve.cut();
+                download.end();
+            }
             Poll::Ready(Ok(()))
         }
     }
@@ -517,7 +525,7 @@ mod tests {
     async fn a_channel_whose_connection_is_cut_after_it_looked_for_a_cut_does_not_say_that_it_broke() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (_leased, channel, _legs) = channel_to(&listener).await;
-        let recorder = CutMeanwhile(Arc::clone(&channel.valve), Arc::clone(&channel.download));
+        let recorder = CutMeanwhile(Some((Arc::clone(&channel.valve), Arc::clone(&channel.download))));
         channel.download.push_data(None, b"#");
         let (outlet, _shown) = Outlet::new(1 << 10);
         let upload = Queue::new(Brake::Writer, Arc::new(Valve::default()));
@@ -525,5 +533,53 @@ mod tests {
         let (_thawed, frozen) = watch::channel(false);
         let terms = Terms { recorder: &recorder, number: 1, judge: &Everything, frozen, checks: None };
         assert_eq!(carry(vendor, channel, terms).await.end, Ok(End::Cut));
+    }
+
+    #[tokio::test]
+    async fn a_channel_whose_connection_broke_while_nobody_reads_what_came_is_cut_all_the_same() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_leased, channel, _legs) = channel_to(&listener).await;
+        let (valve, download) = (Arc::clone(&channel.valve), Arc::clone(&channel.download));
+        download.push_data(None, &[b'#'; 2 * PIECE_BYTES]);
+        // A page that draws nothing.
+        let (outlet, _shown) = Outlet::new(1);
+        let upload = Queue::new(Brake::Writer, Arc::new(Valve::default()));
+        let vendor = VendorEnd::in_browser(outlet, "192.0.2.7:50000".parse().unwrap(), Arc::clone(&upload));
+        let (_thawed, frozen) = watch::channel(false);
+        let recorder = CutMeanwhile(None);
+        let terms = Terms { recorder: &recorder, number: 1, judge: &Everything, frozen, checks: None };
+        let mut carrying = pin!(carry(vendor, channel, terms));
+        assert!(poll!(&mut carrying).is_pending());
+        download.end();
+        assert!(poll!(&mut carrying).is_pending(), "that it broke is told behind what came");
+        valve.cut();
+        assert!(poll!(&mut carrying).is_pending(), "whoever cuts says why on it");
+        upload.end();
+        assert_eq!(carrying.await.end, Ok(End::Cut));
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_a_channel_whose_target_had_closed_while_nobody_reads_what_came() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_leased, channel, legs) = channel_to(&listener).await;
+        let TargetWrite::Telnet(line) = &channel.write else { panic!("it speaks telnet") };
+        line.request(Request::Shell).await;
+        let mut attending = pin!(line.attend(&channel.download));
+        let closes = async {
+            let (mut target, _) = listener.accept().await.unwrap();
+            target.write_all(b"#").await.unwrap();
+            drop(target);
+            let told =
+                |events: &VecDeque<Event>| events.iter().any(|event| matches!(event, Event::Close)).then_some(());
+            channel.download.look(told).await.expect("it is told");
+        };
+        tokio::select! {
+            () = &mut attending => unreachable!("it never completes"),
+            () = closes => {}
+        }
+        assert!(!channel.valve.is_cut() && !channel.download.is_ended());
+        legs.cut();
+        assert!(poll!(&mut attending).is_pending());
+        assert!(channel.valve.is_cut() && channel.download.is_ended());
     }
 }

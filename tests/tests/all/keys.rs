@@ -3,12 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use policies::actions::Action;
 use policies::time::Seconds;
@@ -214,7 +215,18 @@ fn an_authority_that_none_before_it_signed_is_taken_over_by_no_command() {
     {
         run(plant.holdpoint(&["keys", "--config"]).arg(there.join("holdpoint.toml")).args(what), b"").ok();
     }
-    fs::copy(there.join("keys/tls-ca-next.sealed"), here.join("keys/tls-ca-next.sealed")).unwrap();
+    let file = here.join("keys/tls-ca-next.sealed");
+    fs::copy(there.join("keys/tls-ca-next.sealed"), &file).unwrap();
+    // Nor is it switched to by mistake, however long it has been there.
+    let two_hours_ago = SystemTime::now() - Duration::from_secs(7_200);
+    fs::File::options().write(true).open(&file).unwrap().set_modified(two_hours_ago).unwrap();
+    let lies = || {
+        let files = fs::read_dir(here.join("keys")).unwrap().map(|file| file.unwrap().path());
+        files.chain([here.join("ca.pem")]).map(|file| (fs::read(&file).unwrap(), file)).collect::<BTreeSet<_>>()
+    };
+    let as_it_was = lies();
+    keys(&plant, &["switch", "tls-ca"]).refused(1, "is not signed by the one of now");
+    assert!(lies() == as_it_was, "nothing is changed");
     let (ca, next) = (plant.person("lee").path("../../ca.pem"), text(&listed(&plant, "tls-ca")["next"]["fingerprint"]));
     let before = fs::read(&ca).unwrap();
     plant.serve();

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 
@@ -44,6 +45,16 @@ fn at_work(plant: &Plant) -> Running {
 fn setting(settings: &Value, key: &str) -> Value {
     let all = settings["settings"].as_array().expect("a list");
     all.iter().find(|one| one["key"] == key).unwrap_or_else(|| panic!("no {key} in {settings}")).clone()
+}
+
+/// Puts a pipe in the place of the configuration, of which reading waits for whoever has its other end: once somebody reads.
+fn hangs(plant: &Plant) -> mpsc::Receiver<fs::File> {
+    let config = plant.config();
+    fs::remove_file(&config).unwrap();
+    run(Command::new("mkfifo").arg(&config), b"").ok();
+    let (sender, read) = mpsc::channel();
+    thread::spawn(move || sender.send(fs::OpenOptions::new().write(true).open(config).unwrap()));
+    read
 }
 
 /// What systemd would be told.
@@ -200,4 +211,20 @@ fn a_new_configuration_counts_while_people_work_and_what_cannot_is_named() {
     ssh.until("still 42");
     ssh.ends();
     assert!(!worked(&plant, "echo again").is_empty());
+}
+
+#[test]
+fn a_gate_whose_disk_hangs_while_it_reads_its_configuration_again_stops_when_it_is_told_to() {
+    let mut plant = Plant::ready(Options::default());
+    plant.serve();
+    let ssh = at_work(&plant);
+    let read = hangs(&plant);
+    plant.gate().signal(Signal::HUP);
+    let held = read.recv_timeout(HANG).expect("it is read");
+    plant.gate().signal(Signal::TERM);
+    let said = plant.gate().until("proxy::app: stopped");
+    assert!(said.contains("the keys were read again") && !said.contains("the configuration stays as it was"), "{said}");
+    assert!(ssh.ends().out().contains("The gate is being stopped"));
+    drop(held);
+    assert_eq!(plant.ends().code(), 0);
 }

@@ -320,6 +320,10 @@ fn gates_whose_database_is_far_away_let_in_and_cut_as_others_do() {
     gate.signal(Signal::TERM);
     assert_eq!(gate.ends().code(), 0);
     assert_eq!(plant.stop().code(), 0);
+    // What is asked more than once over a connection costs one way there and back, and no second one to prepare it.
+    let prepared = way.prepared();
+    assert!(prepared.keys().any(|statement| statement.contains("UPDATE holdpoint.head")), "{prepared:?}");
+    assert!(prepared.values().all(|times| *times == 1), "{prepared:?}");
 }
 
 #[test]
