@@ -3,18 +3,22 @@
 #
 #   docker build -t holdpoint .
 #   docker build -t holdpoint --build-arg PROGRAM=outside .     # around packaging/out/holdpoint, which was built before
+#   docker build --target built --output FOLDER .               # the program alone
 
 ARG PROGRAM=built
 
 FROM docker.io/library/node:20-bookworm-slim AS node
 
-FROM docker.io/library/rust:1.95-bookworm AS built
+FROM docker.io/library/rust:1.95-bookworm AS build
 COPY --from=node /usr/local/bin/node /usr/local/bin/node
 COPY --from=node /usr/local/lib/node_modules /usr/local/lib/node_modules
 RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
 WORKDIR /source
 COPY . .
-RUN packaging/release && cp packaging/out/holdpoint /holdpoint
+RUN packaging/release
+
+FROM scratch AS built
+COPY --from=build /source/packaging/out/holdpoint /holdpoint
 
 FROM scratch AS outside
 COPY packaging/out/holdpoint /holdpoint
