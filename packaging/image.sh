@@ -86,7 +86,7 @@ if [ -z "$binary" ]; then
     base node
     base rust
     step "the image, with the program"
-    build
+    build --build-arg PROGRAM=built    # the default, which buildah 1.28 does not see
 else
     step "the image, around $binary"
     mkdir -p packaging/out
