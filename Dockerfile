@@ -3,7 +3,6 @@
 #
 #   docker build -t holdpoint .
 #   docker build -t holdpoint --build-arg PROGRAM=outside .     # around packaging/out/holdpoint, which was built before
-#   docker build --target built --output FOLDER .               # the program alone
 
 ARG PROGRAM=built
 
@@ -17,6 +16,7 @@ WORKDIR /source
 COPY . .
 RUN packaging/release
 
+# The program alone, so that whoever keeps stages keeps no folder of a build.
 FROM scratch AS built
 COPY --from=build /source/packaging/out/holdpoint /holdpoint
 
