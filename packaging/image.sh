@@ -32,6 +32,7 @@ export CONTAINERS_STORAGE_CONF="$folder/storage.conf"
 printf '[storage]\ndriver = "vfs"\ngraphroot = "%s/graph"\nrunroot = "%s/run"\n' "$folder" "$folder" > "$CONTAINERS_STORAGE_CONF"
 printf '{"default":[{"type":"insecureAcceptAnything"}]}' > "$folder/policy.json"
 image=localhost/holdpoint:try
+trap 'podman rm --force --ignore --time 0 holdpoint-try >/dev/null; buildah rm --all >/dev/null' EXIT
 
 base() {    # NAME: what the Dockerfile takes under this name
     named=$(sed -n "s|^FROM \(docker.io/library/$1:[^ ]*\).*|\1|p" Dockerfile)
@@ -110,7 +111,6 @@ in_container --rm "$image" init --dir /var/lib/holdpoint/gate --name mill-3 --js
 
 step "serving, with a root that nobody writes"
 in_container --detach --name holdpoint-try "$image"
-trap 'podman rm --force --time 0 holdpoint-try >/dev/null' EXIT
 well() { podman --cgroup-manager=cgroupfs --runtime "$(command -v runc)" exec holdpoint-try holdpoint status --local --config gate/holdpoint.toml; }
 tries=0
 until well; do
