@@ -8,13 +8,17 @@ ARG PROGRAM=built
 
 FROM docker.io/library/node:20-bookworm-slim AS node
 
-FROM docker.io/library/rust:1.95-bookworm AS built
+FROM docker.io/library/rust:1.95-bookworm AS build
 COPY --from=node /usr/local/bin/node /usr/local/bin/node
 COPY --from=node /usr/local/lib/node_modules /usr/local/lib/node_modules
 RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
 WORKDIR /source
 COPY . .
-RUN packaging/release && cp packaging/out/holdpoint /holdpoint
+RUN packaging/release
+
+# The program alone, so that whoever keeps stages keeps no folder of a build.
+FROM scratch AS built
+COPY --from=build /source/packaging/out/holdpoint /holdpoint
 
 FROM scratch AS outside
 COPY packaging/out/holdpoint /holdpoint
