@@ -226,7 +226,10 @@ fn what_a_node_carried_that_died_or_was_cut_off_is_presumed_ended_and_its_eviden
     // Cut off: it goes on as its rule says, recorded, and ends when the node hears what the others think.
     let mut shell = works(&plant);
     fs::remove_file(&way).unwrap();
-    server.sql(&name, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'holdpoint'");
+    // Those of this database alone: others run at the server, too.
+    let broken = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                  WHERE usename = 'holdpoint' AND datname = current_database()";
+    server.sql(&name, broken);
     eventually("it is presumed ended", || live_at(&plant) == 0);
     shell.type_in("echo I am $((40 + 3))\r");
     shell.until("I am 43");
