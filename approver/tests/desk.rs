@@ -738,6 +738,10 @@ async fn a_node_is_forgotten_once_nothing_was_heard_of_it_for_as_long_as_what_it
     let lost: NodeId = "node-3".parse().unwrap();
     begins_to_run(&stage, &lost, Vocabulary::THIS).await;
     assert_eq!(waits(&lost).await, (0, 30), "it has only begun");
+    let now = stage.desk.clock().wall();
+    assert_eq!(stage.desk.silence_of(&lost, now), Some(Duration::ZERO), "nor is it shown as silent");
+    let of_a_clock_ahead = stage.desk.silence_of(&lost, Seconds(3_600).after(now));
+    assert!(of_a_clock_ahead.is_some_and(|silent| silent > LOOK), "{of_a_clock_ahead:?}");
     passes(15).await;
     forget(&lost, &stage.admin).await.unwrap();
     // Of an older program nobody knows whether it speaks.

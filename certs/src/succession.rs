@@ -27,7 +27,7 @@ pub struct TakenOver {
 }
 
 /// Takes over, of the authorities that are `named`, those that follow on one that is `trusted` by a certificate in `succession`; all
-/// of them in PEM, and the last may be none. Who names them showed the certificates `shown`.
+/// of them in PEM, and the last may be none. Who names them has shown the certificate `shown`.
 ///
 /// # Errors
 /// One of the texts holds something else.
@@ -35,7 +35,7 @@ pub fn take_over(
     trusted: &str,
     named: &str,
     succession: &str,
-    shown: &[CertificateDer<'_>],
+    shown: Option<&CertificateDer<'_>>,
     now: Timestamp,
 ) -> Result<TakenOver, TlsFault> {
     let steps = if succession.is_empty() { Vec::new() } else { authorities(succession)? };
@@ -48,13 +48,11 @@ pub fn take_over(
     let stranger = others.iter().find(|other| !came_before(other)).map(CaFingerprint::of);
     // Whoever names only the next would have the one that signs now forgotten, by which the gate is known.
     let is_none_named = !believed.iter().any(|ca| before.contains(ca));
-    let vouches = |ca: &CertificateDer<'_>| shown.iter().any(|shown| are_signed(shown, ca));
+    let shown = shown.and_then(read);
+    let vouches =
+        |ca: &CertificateDer<'_>| shown.as_ref().zip(read(ca)).is_some_and(|(shown, ca)| is_signed_by(shown, &ca));
     let kept = before.iter().filter(|ca| !believed.contains(ca) && (is_none_named || vouches(ca)));
     Ok(TakenOver { ca_pem: kept.chain(&believed).map(pem).collect(), stranger })
-}
-
-fn are_signed(certificate: &CertificateDer<'_>, signer: &CertificateDer<'_>) -> bool {
-    read(certificate).zip(read(signer)).is_some_and(|(certificate, signer)| is_signed_by(&certificate, &signer))
 }
 
 /// Whether `step` says, by the key of `old`, that `new` is an authority now: of this name and this key.
@@ -121,7 +119,7 @@ mod tests {
     }
 
     fn taken(trusted: &[&Pair], named: &[&Pair], succession: &str) -> TakenOver {
-        take_over(&text(trusted), &text(named), succession, &[], Timestamp::now()).unwrap()
+        take_over(&text(trusted), &text(named), succession, None, Timestamp::now()).unwrap()
     }
 
     /// One that anybody could make.
@@ -155,7 +153,7 @@ mod tests {
         assert_eq!(taken(&[&other], &[&first, &second], &step(&second)), stranger(&[&other], &first));
         let of_other = TlsCa::make_after(&other).unwrap();
         assert_eq!(taken(&[&first], &[&first, &of_other], &step(&of_other)), stranger(&[&first], &of_other));
-        assert!(take_over(&text(&[&first]), "", "", &[], Timestamp::now()).is_err());
+        assert!(take_over(&text(&[&first]), "", "", None, Timestamp::now()).is_err());
     }
 
     #[test]
@@ -169,7 +167,8 @@ mod tests {
             ca.leaf_for(&["gate.example".to_owned()], &spki, Timestamp::now()).unwrap()
         };
         let (both, named) = (text(&[&first, &second]), text(&[&second]));
-        let told_by = |pair: &Pair| take_over(&both, &named, "", &[leaf_of(pair)], Timestamp::now()).unwrap().ca_pem;
+        let told_by =
+            |pair: &Pair| take_over(&both, &named, "", Some(&leaf_of(pair)), Timestamp::now()).unwrap().ca_pem;
         assert_eq!(told_by(&first), both);
         assert_eq!(told_by(&second), named, "the switch is over");
     }

@@ -71,7 +71,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// PostgreSQL's messages: a letter, but for the first, then the length of the rest with itself.
+    /// PostgreSQL's messages, in the clear as over a socket: a letter, but for the first, then the length of the rest with itself.
     fn note(&mut self, bytes: &[u8], prepared: &Prepared) {
         self.begun.extend_from_slice(bytes);
         loop {

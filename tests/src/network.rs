@@ -26,6 +26,9 @@ pub struct Network {
     _held: UnixListener,
 }
 
+/// Nobody lays more.
+const CABLES_MAX: usize = 4;
+
 /// A number for as long as this process lives, if nobody has it.
 fn hold(number: u8) -> Option<UnixListener> {
     let name = SocketAddr::from_abstract_name(format!("holdpoint-network-{number}")).expect("a short name");
@@ -39,16 +42,23 @@ impl Network {
             println!("SKIPPED: ip and nft (Debian: iproute2, nftables) are not installed");
             return None;
         }
+        assert!(cables <= CABLES_MAX, "what a killed test leaves would not all be found");
+        let network = Self::make(cables);
+        if network.is_none() {
+            println!("SKIPPED: the system lets nobody have a network of their own (ip netns)");
+        }
+        network
+    }
+
+    fn make(cables: usize) -> Option<Self> {
         // Whichever nobody has, of the addresses that are kept for tests (RFC 2544).
         let (number, held) = (0..=u8::MAX).find_map(|number| Some((number, hold(number)?)))?;
-        let name = format!("holdpoint-{number}");
-        // What a test left that was killed. Its cables go with their ends here.
-        run(Command::new("ip").args(["netns", "del", &name]), b"");
-        let network = Self { name, number, cables, _held: held };
-        (0..cables)
-            .for_each(|cable| drop(run(Command::new("ip").args(["link", "del", &network.end_here(cable)]), b"")));
-        if !run(Command::new("ip").args(["netns", "add", &network.name]), b"").status.success() {
-            println!("SKIPPED: the system lets nobody have a network of their own (ip netns)");
+        let network = Self { name: format!("holdpoint-{number}"), number, cables, _held: held };
+        let ip = |arguments: [&str; 3]| run(Command::new("ip").args(arguments), b"");
+        // What a test left that was killed, whose server may run on.
+        ip(["netns", "del", &network.name]);
+        (0..CABLES_MAX).for_each(|cable| drop(ip(["link", "del", &network.end_here(cable)])));
+        if !ip(["netns", "add", &network.name]).status.success() {
             return None;
         }
         (0..cables).for_each(|cable| network.lay(cable));

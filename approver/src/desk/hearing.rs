@@ -144,9 +144,10 @@ impl Desk {
         if *node == self.0.node {
             return None;
         }
-        // One that joined a moment ago has said so in the journal.
-        let runs = Duration::try_from(self.0.clock.wall().duration_since(since)).unwrap_or_default();
-        Some(lock(&self.0.hearing).heard_nothing_for(node).min(runs))
+        let silent = lock(&self.0.hearing).heard_nothing_for(node);
+        // One that joined a moment ago has said so in the journal; where its clock is ahead of ours, that says nothing.
+        let runs = Duration::try_from(self.0.clock.wall().duration_since(since));
+        Some(runs.map_or(silent, |runs| silent.min(runs)))
     }
 
     /// The other nodes that the journal has as running and of which nothing was heard for so long at least.

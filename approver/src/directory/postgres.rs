@@ -1,8 +1,10 @@
 //! The directory in PostgreSQL, beside the journal: one table of keys and values. Whoever swaps holds one lock of the
 //! database until its commit, so of two who expect the same one finds it changed.
 
+use std::collections::BTreeMap;
+
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, try_join, try_join_all, try_join3};
+use futures::future::{BoxFuture, try_join_all, try_join3};
 use tokio_postgres::{Client, IsolationLevel, Row};
 
 use super::{Change, Directory, DirectoryFault, Dumped, Key, Listed, Table, check_lengths};
@@ -32,24 +34,28 @@ impl PostgresDirectory {
             database.within(try_join_all(ready)).await?.try_into().expect("as many as were asked for");
         // What is asked at once is done in its order, by one way there and back: nothing is read before nobody else swaps.
         let client: &Client = &held;
+        let keys: Vec<Vec<u8>> = changes.iter().map(|change| change.key.encode()).collect();
         let begun = client.batch_execute("BEGIN");
         let alone = async { client.execute(&alone, &[&SWAPPING]).await };
-        let values = try_join_all(changes.iter().map(async |change| {
-            let row = client.query_opt(&get, &[&change.key.encode()]).await?;
-            Ok(row.map(|row| row.get::<_, Vec<u8>>(0)))
-        }));
-        let (_, _, values) = database.within(try_join3(begun, alone, values)).await?;
-        if !changes.iter().zip(&values).all(|(change, value)| change.expected.is_met(value.as_deref())) {
+        let found = async { client.query(&get, &[&keys]).await };
+        let (_, _, found) = database.within(try_join3(begun, alone, found)).await?;
+        let found: BTreeMap<&[u8], &[u8]> = found.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let is_met = |(change, key): (&Change, &Vec<u8>)| change.expected.is_met(found.get(key.as_slice()).copied());
+        if !changes.iter().zip(&keys).all(is_met) {
             database.within(client.batch_execute("ROLLBACK")).await?;
             held.done();
             return Ok(false);
         }
-        let changing = try_join_all(changes.iter().map(async |change| match (&change.key.encode(), &change.value) {
-            (key, Some(value)) => client.execute(&set, &[key, value]).await,
-            (key, None) => client.execute(&delete, &[key]).await,
-        }));
+        // Of two changes of one key the later counts.
+        let after: BTreeMap<&[u8], Option<&[u8]>> =
+            keys.iter().zip(changes).map(|(key, change)| (key.as_slice(), change.value.as_deref())).collect();
+        let (kept, values): (Vec<&[u8]>, Vec<&[u8]>) =
+            after.iter().filter_map(|(key, value)| Some((*key, (*value)?))).unzip();
+        let gone: Vec<&[u8]> = after.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| *key).collect();
+        let setting = async { client.execute(&set, &[&kept, &values]).await };
+        let deleting = async { client.execute(&delete, &[&gone]).await };
         // Behind a change that the server refuses this commits nothing, and the refusal is told.
-        database.within(try_join(changing, client.batch_execute("COMMIT"))).await?;
+        database.within(try_join3(setting, deleting, client.batch_execute("COMMIT"))).await?;
         held.done();
         Ok(true)
     }
@@ -75,10 +81,10 @@ impl PostgresDirectory {
 }
 
 const ALONE: &str = "SELECT pg_advisory_xact_lock($1)";
-const GET: &str = "SELECT value FROM holdpoint.directory WHERE key = $1";
-const SET: &str =
-    "INSERT INTO holdpoint.directory (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2";
-const DELETE: &str = "DELETE FROM holdpoint.directory WHERE key = $1";
+const GET: &str = "SELECT key, value FROM holdpoint.directory WHERE key = ANY($1::bytea[])";
+const SET: &str = "INSERT INTO holdpoint.directory (key, value) SELECT * FROM unnest($1::bytea[], $2::bytea[]) \
+     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+const DELETE: &str = "DELETE FROM holdpoint.directory WHERE key = ANY($1::bytea[])";
 const LIST: &str = "SELECT key, value FROM holdpoint.directory \
      WHERE key >= $1::bytea AND key > $2::bytea AND substring(key FOR length($1)) = $1 ORDER BY key LIMIT $3";
 /// Rows that are fetched at once; the longest value has 64 KiB.
@@ -94,9 +100,9 @@ impl Directory for PostgresDirectory {
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Vec<u8>>, DirectoryFault>> {
         async move {
             let held = self.database.client().await?;
-            let row = self.database.within(held.query_opt(GET, &[&key.encode()])).await?;
+            let row = self.database.within(held.query_opt(GET, &[&vec![key.encode()]])).await?;
             held.done();
-            Ok(row.map(|row| row.get(0)))
+            Ok(row.map(|row| row.get(1)))
         }
         .boxed()
     }

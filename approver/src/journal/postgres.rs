@@ -85,7 +85,7 @@ pub enum CopyFault {
     },
     /// Entries that were acknowledged are gone there.
     #[error(
-        "the database {database} has {has} entries of the journal, and this node's copy {copy}: entry {has} and what follows are gone there. A standby that was behind was promoted, or a backup put back. Nothing was changed. Bring back the server that has them; where there is none, go on from the node's copy that has most (docs/administrator.md, \"The database lost entries\")"
+        "the database {database} has {has} entries of the journal, and this node's copy {copy}: entry {has} and what follows are gone there. A standby that was behind was promoted, or a backup put back. Nothing was changed. Bring back the server that has them; where there is none, go on from the copy of whichever node has most (docs/administrator.md, \"The database lost entries\")"
     )]
     Behind {
         /// Which database.

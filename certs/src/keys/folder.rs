@@ -228,7 +228,8 @@ impl KeyFolder {
     /// Seals all keys anew, under another sealing key, which is kept in this way. The folder is the old one or the new one, at each
     /// moment. A gate that runs goes on with what it has opened, and reads none of it anew.
     ///
-    /// Gives what went wrong after that, when the old one may lie beside it still (see [`left_by_seal`]).
+    /// Gives what went wrong once it was the new one: the old one may lie beside it still (see [`left_by_seal`]), and after a loss of
+    /// power be the one that counts.
     ///
     /// # Errors
     /// The disk's; then the folder is as it was.

@@ -183,7 +183,7 @@ fn a_vault_turns_to_new_keys_when_it_is_told_and_a_fault_turns_none() {
     let told = there.tls_ca().authorities_and_succession();
     assert_eq!(told, opened.tls_ca().authorities_and_succession());
     let ((authorities, succession), before) = (told, stage.here.tls_ca().authorities_pem());
-    let taken = crate::succession::take_over(&before, &authorities, &succession, &[], stage.now()).unwrap();
+    let taken = crate::succession::take_over(&before, &authorities, &succession, None, stage.now()).unwrap();
     assert_eq!((taken.ca_pem, taken.stranger), (authorities, None), "the one before signed it");
     let valid = Window { from: stage.now(), until: stage.now() + SignedDuration::from_hours(1) };
     let certifies = |key: &ssh_key::PrivateKey| ca.host_certificate(key.public_key(), &["a".to_owned()], valid).is_ok();

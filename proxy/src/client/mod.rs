@@ -297,7 +297,8 @@ impl Client {
             return Ok(());
         }
         let (shown, now) = (self.wire.shown(), Timestamp::now());
-        let TakenOver { ca_pem, stranger } = succession::take_over(&self.ca_pem, named, succession, &shown, now)?;
+        let TakenOver { ca_pem, stranger } =
+            succession::take_over(&self.ca_pem, named, succession, shown.as_ref(), now)?;
         // A clean answer afterwards does not undo it.
         self.stranger = stranger.or(self.stranger);
         if authorities(&ca_pem)? == authorities(&self.ca_pem)? {

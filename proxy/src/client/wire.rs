@@ -41,8 +41,8 @@ pub(super) struct Wire {
     connections: TaskTracker,
     /// What the gate calls its present run, as far as its last answer said.
     start: Arc<Mutex<String>>,
-    /// The certificates that the gate showed last.
-    shown: Arc<Mutex<Vec<CertificateDer<'static>>>>,
+    /// The certificate that the gate showed last.
+    shown: Arc<Mutex<Option<CertificateDer<'static>>>>,
 }
 
 /// One request.
@@ -115,13 +115,13 @@ impl Wire {
     }
 
     /// What the gate showed of itself when it was last reached.
-    pub(super) fn shown(&self) -> Vec<CertificateDer<'static>> {
+    pub(super) fn shown(&self) -> Option<CertificateDer<'static>> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn note_shown(&self, stream: &TlsStream<TcpStream>) {
-        let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        shown.clone_into(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner));
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
     /// Sends a request; gives the head of its answer.

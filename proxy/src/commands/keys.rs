@@ -375,8 +375,8 @@ fn reseal(folder: &KeyFolder, to: SealWord, credential: Option<&Path>, args: &Ar
     }
     left.map_or(Ok(()), |fault| {
         Err(Failure::failed(format_args!(
-            "all of that is done, but as the keys were sealed before they may lie there still: {fault}. `holdpoint check` says so until \
-             they are gone"
+            "the keys are sealed anew, and the end of it failed: {fault}. As they were sealed before, they may lie there still, and count \
+             again after a loss of power: keep what opened them then, too, and type this once more"
         )))
     })
 }

@@ -157,7 +157,7 @@ impl Line {
             Over::Cut => {}
         }
         if !matches!(over, Over::Cut) {
-            // What it came to may wait for a technician who does not read; a cut does not.
+            // What it came to may wait for a technician who does not read; the session's end does not.
             self.reach.legs().over().await;
         }
         self.valve.cut();

@@ -146,7 +146,7 @@ fn a_bucket_that_cannot_be_had_blocks_nothing_and_loses_nothing() {
         let part = ulid_of(session);
         fake.keys().keys().filter(|key| key.contains(&part)).count()
     };
-    // What lies there was not all looked at yet, so the gate is asked.
+    // What lies there the gate has not looked at yet, for a moment: only it knows when it has.
     eventually("it is deposited", || json(&plant, "lee", &["status"])["bucket"]["deposited"] == 1);
     assert_eq!(count(&first), 2);
     let node = node(&plant);

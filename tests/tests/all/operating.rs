@@ -225,6 +225,6 @@ fn a_gate_whose_disk_hangs_while_it_reads_its_configuration_again_stops_when_it_
     let said = plant.gate().until("proxy::app: stopped");
     assert!(said.contains("the keys were read again") && !said.contains("the configuration stays as it was"), "{said}");
     assert!(ssh.ends().out().contains("The gate is being stopped"));
-    drop(held);
     assert_eq!(plant.ends().code(), 0);
+    drop(held);
 }
