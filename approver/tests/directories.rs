@@ -83,6 +83,29 @@ async fn a_swap_changes_all_or_nothing() {
 }
 
 #[tokio::test]
+async fn a_swap_of_much_is_as_whole_as_one_of_little() {
+    let scratch = Stand::new();
+    let keys: Vec<Key> = (0..200).map(|number| Key::Cursor(format!("much/{number}"))).collect();
+    for (name, directory) in each_adapter(&scratch).await {
+        let (make, remove) =
+            (|key: &Key| Change::create(key.clone(), vec![1]), |key: &Key| Change::delete(key.clone()));
+        let there = async || {
+            let values = futures::future::join_all(keys.iter().map(|key| directory.get(key))).await;
+            values.into_iter().filter(|value| *value == Ok(Some(vec![1]))).count()
+        };
+        assert!(directory.swap(keys.iter().map(make).collect()).await.unwrap(), "{name}");
+        let but_one = keys[1..].iter().map(remove).chain([make(&keys[0])]).collect();
+        assert!(!directory.swap(but_one).await.unwrap(), "{name}");
+        assert_eq!(there().await, keys.len(), "{name}");
+        assert!(directory.swap(keys.iter().map(remove).collect()).await.unwrap(), "{name}");
+        assert_eq!(there().await, 0, "{name}");
+        let twice = [2, 3].map(|value| Change::set(keys[0].clone(), vec![value])).to_vec();
+        assert!(directory.swap(twice).await.unwrap(), "{name}");
+        assert_eq!(directory.get(&keys[0]).await.unwrap(), Some(vec![3]), "{name}: the later counts");
+    }
+}
+
+#[tokio::test]
 async fn of_two_who_swap_the_same_value_exactly_one_does() {
     let scratch = Stand::new();
     for (name, directory) in each_adapter(&scratch).await {
