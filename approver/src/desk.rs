@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -676,32 +677,39 @@ impl Inner {
         self.has_changed();
     }
 
-    /// Acts on what others appended as far as it is here, before the journal is asked how far it goes: no cut waits for its answer.
-    /// To be called with the turn held.
+    /// Reads what others appended, and acts meanwhile on what of it is here: no cut waits for the journal's answer. To be called with
+    /// the turn held.
+    async fn catch_up(&self) -> Result<(), Fault> {
+        let mut asking = pin!(self.ask_how_far());
+        loop {
+            self.take_what_came().await?;
+            let size = self.fold().state.size;
+            tokio::select! {
+                biased;
+                asked = &mut asking => return asked,
+                () = self.journal.changed(size) => {}
+            }
+        }
+    }
+
+    /// Acts on what others appended as far as it is here.
     async fn take_what_came(&self) -> Result<(), Fault> {
         let size = self.fold().state.size;
         let entries = self.journal.read_next(size).await.map_err(|error| self.cannot_read(error))?;
         if !entries.is_empty() {
-            let now = Now { wall: self.clock.wall(), boot: self.clock.boot() };
-            self.fold.write().unwrap_or_else(PoisonError::into_inner).take_some(&entries, now);
-            self.hear_written(entries.iter().map(|entry| &entry.event));
-            self.do_as_others_said(&entries);
+            self.take(&entries, |fold, now| fold.take_some(&entries, now));
             self.has_changed();
         }
         Ok(())
     }
 
-    /// Reads what others appended. To be called with the turn held.
-    async fn catch_up(&self) -> Result<(), Fault> {
+    /// Acts on what others appended, and on its being all.
+    async fn ask_how_far(&self) -> Result<(), Fault> {
         for _ in 0..TRIES {
             let size = self.fold().state.size;
             let entries = self.journal.read(size).await.map_err(|error| self.cannot_read(error))?;
             let head = self.journal.head().await.map_err(|error| self.cannot_read(error))?;
-            let now = Now { wall: self.clock.wall(), boot: self.clock.boot() };
-            let caught_up = self.fold.write().unwrap_or_else(PoisonError::into_inner).take_others(&entries, head, now);
-            self.do_as_others_said(&entries);
-            self.hear_written(entries.iter().map(|entry| &entry.event));
-            if caught_up {
+            if self.take(&entries, |fold, now| fold.take_others(&entries, head, now)) {
                 self.behind.store(false, Ordering::Release);
                 self.has_answered();
                 self.has_changed();
@@ -709,6 +717,19 @@ impl Inner {
             }
         }
         Err(Fault::Busy)
+    }
+
+    /// Folds entries, of which some may be folded already, and does as the others say.
+    fn take<T>(&self, entries: &[Entry], take: impl FnOnce(&mut Fold, Now) -> T) -> T {
+        let now = Now { wall: self.clock.wall(), boot: self.clock.boot() };
+        let (folded, taken) = {
+            let mut fold = self.fold.write().unwrap_or_else(PoisonError::into_inner);
+            (fold.state.size, take(&mut fold, now))
+        };
+        let news = &entries[entries.partition_point(|entry| entry.index < folded)..];
+        self.hear_written(news.iter().map(|entry| &entry.event));
+        self.do_as_others_said(news);
+        taken
     }
 
     fn cannot_read(&self, error: ReadError) -> Fault {

@@ -1142,6 +1142,28 @@ async fn a_cut_stands_though_whoever_made_it_is_out_before_it_is_journaled() {
 }
 
 #[tokio::test]
+async fn what_others_appended_acts_while_the_journal_is_asked_how_far_it_goes() {
+    let copied = Arc::new(Copied { inner: MemoryJournal::new(), answers: tokio::sync::watch::Sender::new(true) });
+    let stage = Stage::on(Props { journal: copied.clone(), ..Props::new() }, PLANT).await;
+    let lease = let_in(&stage, "plc-7").await;
+    copied.answers.send_replace(false);
+    let another = |event: Event| {
+        let (copied, at) = (&copied, stage.desk.clock().wall());
+        async move { copied.inner.append(copied.inner.head().await.unwrap(), &[event], at).await.unwrap() }
+    };
+    another(Event::NodeStopped { node: "node-2".parse().unwrap() }).await;
+    settle().await;
+    // It asks by now, and is not answered.
+    let (cut, at) = (mint::cut(Timestamp::UNIX_EPOCH), stage.desk.clock().wall());
+    another(Event::Cut { cut, scope: Scope::Plant, by: CutBy::Operator(stage.lead.person), at }).await;
+    settle().await;
+    assert_eq!(lease.orders().over().now_or_never(), Some(Ending::Cut { cut }));
+    copied.answers.send_replace(true);
+    settle().await;
+    assert_eq!(stage.desk.head(), copied.inner.head().await.unwrap());
+}
+
+#[tokio::test]
 async fn a_cut_reaches_a_session_that_is_over_and_does_not_end() {
     let stage = Stage::new().await;
     let lease = let_in(&stage, "plc-7").await;
@@ -1951,6 +1973,46 @@ impl Journal for Gate {
     fn speak(&self) -> BoxFuture<'_, Result<Vec<Word>, ReadError>> {
         let word = Word { node: "node-2".parse().unwrap(), said: self.said.load(Ordering::SeqCst) };
         async move { Ok(vec![word]) }.boxed()
+    }
+}
+
+/// A journal that may not answer how far it goes, with a copy of it at hand.
+struct Copied {
+    inner: MemoryJournal,
+    answers: tokio::sync::watch::Sender<bool>,
+}
+
+impl Copied {
+    async fn answered<T>(&self, asked: impl Future<Output = T>) -> T {
+        self.answers.subscribe().wait_for(|answers| *answers).await.unwrap();
+        asked.await
+    }
+}
+
+impl Journal for Copied {
+    fn append<'a>(
+        &'a self,
+        after: Head,
+        events: &'a [Event],
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<Head, AppendError>> {
+        self.answered(self.inner.append(after, events, at)).boxed()
+    }
+
+    fn read(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        self.answered(self.inner.read(after)).boxed()
+    }
+
+    fn read_next(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        self.inner.read(after)
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
+        self.answered(self.inner.head()).boxed()
+    }
+
+    fn changed(&self, size: u64) -> BoxFuture<'_, ()> {
+        self.inner.changed(size)
     }
 }
 

@@ -55,7 +55,6 @@ impl Inner {
             }
             let looked = tokio::time::timeout(ANSWER_WAIT, async {
                 let _turn = self.turns.take(Place::Next).await;
-                self.take_what_came().await?;
                 self.catch_up().await
             });
             match looked.await {

@@ -1,7 +1,7 @@
 //! Several gates of one installation, and everything under them is killed, again and again, while people work: gates, the
 //! database, the network between them, and by cuts the people's access. Whatever was acknowledged is there afterwards, and nobody had more than they were given.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -131,7 +131,7 @@ fn work(yard: &Yard, technician: &Person, worker: usize) -> Vec<String> {
 }
 
 /// What the test does next; by chance, or once each.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Blow {
     Gate(usize),
     Database,
@@ -258,6 +258,7 @@ fn strike(
             None => break,
         };
         thread::sleep(Duration::from_millis(1_000 + long_or(20, 5) * dice.below(100) as u64));
+        println!("{:.3} {blow:?}", Timestamp::now());
         match blow {
             Blow::Gate(which) => {
                 yard.ports[which].store(0, Ordering::SeqCst);
@@ -346,14 +347,21 @@ fn check_cuts(journal: &[Value], recordings: &[Opened]) {
     for cut in journal.iter().filter(|event| event["event"] == "cut") {
         let at: Timestamp = cut["at"].as_str().unwrap().parse().unwrap();
         let is_theirs = |event: &&Value| event["event"] == "started" && event["technician"] == cut["of"];
-        let theirs: BTreeSet<&str> =
-            journal.iter().filter(is_theirs).filter_map(|event| event["session"].as_str()).collect();
+        let theirs: BTreeMap<&str, &Value> = journal
+            .iter()
+            .filter(is_theirs)
+            .filter_map(|event| Some((event["session"].as_str()?, &event["node"])))
+            .collect();
         let mut last = SignedDuration::MIN;
-        for opened in
-            recordings.iter().filter(|opened| theirs.contains(&*opened.recording.opened.recording.to_string()))
-        {
+        for opened in recordings {
+            let session = opened.recording.opened.recording.to_string();
             let data = opened.moments.iter().rfind(|moment| matches!(moment.what, What::Data(Stream::In, _)));
-            last = data.map_or(last, |moment| last.max(moment.wall.duration_since(at)));
+            let (Some(node), Some(moment)) = (theirs.get(&*session), data) else { continue };
+            let late = moment.wall.duration_since(at);
+            if late >= CUT_MAX {
+                println!("{session} at {node}: {late:#} after the cut of {at}");
+            }
+            last = last.max(late);
         }
         println!("cut {}: the last byte {last:#} after it, of {} sessions", cut["cut"], theirs.len());
         assert!(last < CUT_MAX);
